@@ -1,0 +1,105 @@
+"""The exceptions of the pipeline, each with the exit code of its process and whether a retry can help.
+
+MfError                 70  retry   whatever was not foreseen
+├── InvalidPlan         64          a parameter is unknown or impossible
+│   ├── UnknownNetwork
+│   └── UnknownDataset
+├── InvalidDataset      65          the data break a rule that training relies on
+├── ChecksumMismatch    65          bytes are not the ones that were promised
+├── TrainingDiverged    65          the loss is no longer finite
+├── MissingRecord       66          a step ran before the one that it builds on
+├── SourceUnavailable   69  retry   no source of the data answers
+├── StoreUnavailable    69  retry   the object store does not answer
+├── NoDeviceFree        75  retry   every device is leased
+└── Interrupted         75  retry   stopped by a signal; a checkpoint is in the store
+
+A message says what was wrong, the value, and what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class MfError(Exception):
+    """Fail for a reason that a person can act on."""
+
+    exit_code: ClassVar[int] = 70
+    retryable: ClassVar[bool] = True
+
+
+class InvalidPlan(MfError):
+    """Refuse a parameter that is unknown or impossible."""
+
+    exit_code = 64
+    retryable = False
+
+
+class UnknownNetwork(InvalidPlan):
+    """Refuse a network that has no file in `mftasks/networks`."""
+
+
+class UnknownDataset(InvalidPlan):
+    """Refuse a data set that is neither in the catalogue nor a URI."""
+
+
+class InvalidDataset(MfError):
+    """Refuse data that break a rule that training relies on."""
+
+    exit_code = 65
+    retryable = False
+
+
+class ChecksumMismatch(MfError):
+    """Refuse bytes that are not the ones that were promised."""
+
+    exit_code = 65
+    retryable = False
+
+
+class TrainingDiverged(MfError):
+    """Stop a training whose loss is no longer finite."""
+
+    exit_code = 65
+    retryable = False
+
+
+class MissingRecord(MfError):
+    """Refuse to run a step before the one that it builds on."""
+
+    exit_code = 66
+    retryable = False
+
+
+class SourceUnavailable(MfError):
+    """Give up on sources of data that do not answer."""
+
+    exit_code = 69
+
+
+class StoreUnavailable(MfError):
+    """Give up on an object store that does not answer."""
+
+    exit_code = 69
+
+
+class NoDeviceFree(MfError):
+    """Give up waiting for a device that others hold."""
+
+    exit_code = 75
+
+
+class Interrupted(MfError):
+    """Report that a signal stopped the step; a retry resumes from the checkpoint in the store."""
+
+    exit_code = 75
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'mlp'? known: linear, mlp, resnet` for a misspelt `word`."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return f"{hint} known: {', '.join(names)}"

@@ -1,0 +1,110 @@
+"""How long work tells of its progress: bars for a person, lines for a log, JSON for a parent.
+
+A step calls `tell(Tick(…))`. The child process of an operator or of the pipeline writes ticks as
+JSON lines on stdout (`MF_PROGRESS=json`); the parent reads them with `parse`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from mftasks.records import EpochMetrics, Record
+
+log = logging.getLogger(__name__)
+
+
+class Tick(Record, frozen=True, kw_only=True):
+    """Say how far a piece of work is; `epoch` is what a training has just learned."""
+
+    work: str
+    done: int
+    total: int
+    unit: Literal["bytes", "ratings", "epochs"]
+    device: str | None = None
+    epoch: EpochMetrics | None = None
+
+
+Tell = Callable[[Tick], None]
+
+
+def silent(tick: Tick) -> None:
+    """Tell nobody."""
+
+
+def describe(tick: Tick) -> str:
+    """Return a tick as one line of a log."""
+    if tick.unit == "bytes":
+        return f"{tick.work}: {tick.done / 1e6:.1f} of {tick.total / 1e6:.1f} MB"
+    text = f"{tick.work}: {tick.unit.rstrip('s')} {tick.done} of {tick.total}"
+    if tick.epoch is None:
+        return text
+    left = tick.epoch.seconds / tick.done * (tick.total - tick.done)
+    valid = "" if tick.epoch.valid_rmse is None else f", valid RMSE {tick.epoch.valid_rmse:.4f}"
+    return (
+        f"{text}, train RMSE {tick.epoch.train_rmse:.4f}{valid}, "
+        f"{tick.epoch.ratings_per_second:,.0f} ratings/s, {left:.0f} s left"
+    )
+
+
+def parse(line: str) -> Tick | None:
+    """Return the tick that a child wrote, or None where the line is something else."""
+    if not line.startswith('{"work"'):
+        return None
+    try:
+        return msgspec.json.decode(line, type=Tick)
+    except msgspec.DecodeError:
+        return None
+
+
+@contextlib.contextmanager
+def teller(mode: str) -> Iterator[Tell]:
+    """Give a `Tell` for `mode`: bar, lines, json, or auto (a bar on a terminal, else lines)."""
+    if mode == "json":
+        yield _tell_json
+    elif mode == "bar" or (mode == "auto" and sys.stderr.isatty()):
+        with _Bars() as bars:
+            yield bars
+    else:
+        yield lambda tick: log.info("%s", describe(tick))
+
+
+def _tell_json(tick: Tick) -> None:
+    sys.stdout.write(msgspec.json.encode(tick).decode() + "\n")
+    sys.stdout.flush()
+
+
+class _Bars:
+    """Show one bar for each piece of work."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:<14}"),
+            BarColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, tick: Tick) -> None:
+        if tick.work not in self._tasks:
+            self._tasks[tick.work] = self._bars.add_task(tick.work, told="")
+        told = describe(tick).partition(": ")[2]
+        self._bars.update(
+            self._tasks[tick.work], completed=tick.done, total=tick.total or None, told=told
+        )

@@ -1,0 +1,65 @@
+"""Ratings as arrays: the parts of a split, the vocabulary of ids, and both as npz files."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ids = NDArray[np.int64] | NDArray[np.str_]
+
+
+class Part(NamedTuple):
+    """Hold n ratings: `users` and `items` are int32 positions in the vocabulary, or -1."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    ratings: NDArray[np.float32]
+
+
+class Vocabulary(NamedTuple):
+    """Hold the sorted ids of the train part, int64 or str; a position in it is an embedding row."""
+
+    user_ids: Ids
+    item_ids: Ids
+
+
+def positions(ids: Any, known: Ids) -> NDArray[np.int32]:
+    """Return the position of each of `ids` in the sorted `known`, -1 where it is not there."""
+    import numpy as np
+
+    wanted = np.asarray(ids).astype(known.dtype.kind if known.dtype.kind == "U" else known.dtype)
+    found = np.searchsorted(known, wanted)
+    found[found == len(known)] = 0
+    return np.where(known[found] == wanted, found, -1).astype(np.int32)
+
+
+def to_npz(arrays: Part | Vocabulary) -> bytes:
+    """Return the arrays as the bytes of an uncompressed npz file, the same for the same arrays."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays._asdict())
+    return buffer.getvalue()
+
+
+def read_part(path: Path) -> Part:
+    """Read a part of a split that `to_npz` wrote."""
+    return Part(**_read(path))
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read a vocabulary that `to_npz` wrote."""
+    return Vocabulary(**_read(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)

@@ -1,0 +1,286 @@
+"""The records that steps hand to each other: frozen, typed, validated on reading, stored as JSON.
+
+A record is what a step reads and writes; it never holds data, only references (`…Ref`) to bytes in
+the store together with their sha256. An unknown or missing field is refused on reading.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+
+Strategy = Literal["canonical", "hash", "temporal"]
+Optimizer = Literal["adam", "sgd"]
+Schedule = Literal["constant", "cosine", "factor"]
+Severity = Literal["error", "warning"]
+Scalar = bool | int | float | str
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Be a frozen, validated value that is stored as one JSON object."""
+
+
+class BlobRef(Record, frozen=True, kw_only=True):
+    """Point at bytes in the store."""
+
+    key: str
+    sha256: str
+    n_bytes: Count
+
+
+class SplitConfig(Record, frozen=True, kw_only=True):
+    """Say how ratings are parted into train, valid and test.
+
+    `canonical` takes fold 1…5 of ml-100k as GroupLens defines it; `hash` gives each (user, item)
+    pair its part by a salted hash; `temporal` tests on everything from `test_from` on.
+    `valid_fraction` is a share of all ratings under `hash`, and of the training part otherwise.
+    Ratings from `as_of` on are left out altogether.
+    """
+
+    strategy: Strategy
+    fold: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
+    test_fraction: Fraction | None = None
+    valid_fraction: Fraction = 0.1
+    test_from: datetime | None = None
+    as_of: datetime | None = None
+    salt: str = "movielens-mf"
+
+
+class TrainConfig(Record, frozen=True, kw_only=True):
+    """Say how one network is trained; everything that a bundle depends on beside the data.
+
+    `params` are the network's own (factors, hidden, dropout, …). `l2` weighs the squares of the
+    looked-up embedding rows in the loss; `weight_decay` is the optimizer's own, on every weight.
+    `lazy` updates only the embedding rows that a batch touches. `patience` is how many epochs
+    without a better validation RMSE end the training; 0 never does. `keep` says whose weights are
+    exported: the best epoch's on the validation part, or the last one's.
+    """
+
+    network: str
+    params: dict[str, Scalar]
+    epochs: AtLeastOne
+    batch_size: AtLeastOne
+    optimizer: Optimizer = "adam"
+    learning_rate: Positive
+    momentum: Fraction = 0.0
+    schedule: Schedule = "constant"
+    weight_decay: NotNegative = 0.0
+    l2: NotNegative = 0.0
+    lazy: bool = True
+    patience: Count = 0
+    keep: Literal["best", "last"] = "best"
+    seed: Count = 0
+
+
+class RunPlan(Record, frozen=True, kw_only=True):
+    """Hold every parameter of a run, resolved and validated; later steps take only the run id."""
+
+    run_id: str
+    dataset: str
+    split: SplitConfig
+    trainings: tuple[TrainConfig, ...]
+    created_at: datetime
+    code_version: str
+
+
+class DatasetRef(Record, frozen=True, kw_only=True):
+    """Point at verified data: `ratings` in the publisher's own format, `titles` of items as JSON.
+
+    `sha256` is that of the ratings file and is the identity of the data, whichever `source` served
+    it. `format` is a key of `ratings.FORMATS`.
+    """
+
+    name: str
+    source: str
+    format: str
+    sha256: str
+    ratings: BlobRef
+    titles: BlobRef | None = None
+
+
+class Check(Record, frozen=True, kw_only=True):
+    """Hold one rule about the data and whether it held."""
+
+    name: str
+    severity: Severity
+    passed: bool
+    detail: str
+
+
+class Histogram(Record, frozen=True, kw_only=True):
+    """Count values by bin; `edges` has one more entry than `counts`."""
+
+    edges: tuple[float, ...]
+    counts: tuple[Count, ...]
+
+
+class Profile(Record, frozen=True, kw_only=True):
+    """Describe a data set at a glance; moments are aware UTC, and None without timestamps."""
+
+    dataset: DatasetRef
+    n_ratings: Count
+    n_users: Count
+    n_items: Count
+    density: float
+    mean_rating: float
+    rating_counts: dict[str, Count]
+    first_rated: datetime | None
+    last_rated: datetime | None
+    ratings_per_user: Histogram
+    ratings_per_item: Histogram
+    ratings_per_month: dict[str, Count]
+    checks: tuple[Check, ...]
+
+
+class PartSize(Record, frozen=True, kw_only=True):
+    """Count one part of a split; `n_unseen_…` are users and items that the train part lacks."""
+
+    n_ratings: Count
+    n_users: Count
+    n_items: Count
+    n_unseen_users: Count = 0
+    n_unseen_items: Count = 0
+    n_unseen_ratings: Count = 0
+
+
+class SplitRef(Record, frozen=True, kw_only=True):
+    """Point at the parts of a data set, as arrays.
+
+    `parts` maps train, valid (absent when empty) and test to npz blobs with `users`, `items`
+    (int32 positions in the vocabulary, -1 where the train part lacks the id), `ratings` (float32).
+    `vocabulary` is an npz blob with `user_ids` and `item_ids` of the train part, sorted.
+    Two RMSEs compare only where `fingerprint` is equal.
+    """
+
+    config: SplitConfig
+    dataset_sha256: str
+    fingerprint: str
+    parts: dict[str, BlobRef]
+    vocabulary: BlobRef
+    sizes: dict[str, PartSize]
+    mean_rating: float
+    min_rating: float
+    max_rating: float
+
+
+class EpochMetrics(Record, frozen=True, kw_only=True):
+    """Describe one epoch; `seconds` counts from the start of training, resumed time included.
+
+    `train_rmse` is pooled over the epoch's batches as they were trained on, raw; `valid_rmse` is
+    pooled over the validation part after the epoch, clipped, and None without such a part.
+    """
+
+    epoch: AtLeastOne
+    train_rmse: float
+    valid_rmse: float | None
+    learning_rate: float
+    seconds: float
+    ratings_per_second: float
+
+
+class BundleRef(Record, frozen=True, kw_only=True):
+    """Point at an exported network; `files` maps a file's name to its blob."""
+
+    network: str
+    prefix: str
+    files: dict[str, BlobRef]
+
+
+class TrainResult(Record, frozen=True, kw_only=True):
+    """Hold what a training did and where its bundle lies; `peak_rss_bytes` is of its process."""
+
+    config: TrainConfig
+    split_fingerprint: str
+    history: tuple[EpochMetrics, ...]
+    best_epoch: AtLeastOne
+    stopped: Literal["completed", "early"]
+    resumed_from: Count | None
+    device: str
+    seconds: float
+    cpu_seconds: float
+    peak_rss_bytes: Count
+    bundle: BundleRef
+
+
+class Interval(Record, frozen=True, kw_only=True):
+    """Hold a figure with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Group(Record, frozen=True, kw_only=True):
+    """Hold the RMSE of one group of test ratings."""
+
+    label: str
+    n_ratings: Count
+    rmse: float
+
+
+class Evaluation(Record, frozen=True, kw_only=True):
+    """Hold how an exported bundle does on the test part.
+
+    `rmse` and `mae` are of predictions clipped to the rating scale, `rmse_raw` of unclipped ones;
+    `baselines` maps mean and biases to their RMSE. `residuals` counts rating − predicted.
+    """
+
+    network: str
+    split_fingerprint: str
+    bundle: BundleRef
+    n_ratings: Count
+    n_fallback: Count
+    rmse: float
+    rmse_raw: float
+    mae: float
+    rmse_interval: Interval
+    mae_interval: Interval
+    baselines: dict[str, float]
+    by_rating: tuple[Group, ...]
+    by_activity: tuple[Group, ...]
+    residuals: Histogram
+
+
+class PublishedFile(Record, frozen=True, kw_only=True):
+    """Describe one file of a published run; `role` says what it is for."""
+
+    name: str
+    key: str
+    sha256: str
+    n_bytes: Count
+    content_type: str
+    role: str
+
+
+class Report(Record, frozen=True, kw_only=True):
+    """Hold everything a run found out, and the pages that show it."""
+
+    plan: RunPlan
+    profile: Profile
+    split: SplitRef
+    results: tuple[TrainResult, ...]
+    evaluations: tuple[Evaluation, ...]
+    best: str
+    files: tuple[PublishedFile, ...]
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """List what a run published; it is put last, and its presence is what "published" means."""
+
+    schema_version: int
+    run_id: str
+    published_at: datetime
+    code_version: str
+    dataset: DatasetRef
+    split_fingerprint: str
+    files: tuple[PublishedFile, ...]
+    evaluations: tuple[Evaluation, ...]
+    best: str

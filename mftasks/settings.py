@@ -1,0 +1,49 @@
+"""The environment variables of the project, read in one place.
+
+MF_STORE               where records and artifacts live: s3://bucket/prefix or file:///path
+MF_S3_ENDPOINT         the S3 server, when it is not Amazon's; credentials as boto3 takes them
+MF_CACHE               folder for verified copies of blobs; losing it costs time only
+MF_MOVIELENS_URL       base of the MovieLens zips: http, https or file
+MF_CHECKPOINT_SECONDS  least time between two checkpoints of a training
+MF_PROGRESS            how a step tells of its progress: auto, bar, lines or json
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from mftasks.errors import InvalidPlan
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what the environment says; the defaults fit a checkout on one machine."""
+
+    store: str = msgspec.field(default_factory=lambda: Path(".local/store").absolute().as_uri())
+    s3_endpoint: str | None = None
+    cache: Path = msgspec.field(default_factory=lambda: Path("~/.cache/movielens-mf").expanduser())
+    movielens_url: str = "https://files.grouplens.org/datasets/movielens"
+    checkpoint_seconds: float = 5.0
+    progress: str = "auto"
+
+
+def read(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environment` (the process's own by default).
+
+    Raises `InvalidPlan` for a value of the wrong type.
+    """
+    values = os.environ if environment is None else environment
+    given = {
+        field.name: values[variable]
+        for field in msgspec.structs.fields(Settings)
+        if values.get(variable := f"MF_{field.name.upper()}")
+    }
+    try:
+        return msgspec.convert(
+            given, Settings, strict=False, dec_hook=lambda kind, value: kind(value)
+        )
+    except msgspec.ValidationError as error:
+        raise InvalidPlan(f"environment variable MF_…: {error}; given: {given}") from error
