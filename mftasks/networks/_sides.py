@@ -1,0 +1,104 @@
+"""What the networks share: a user side and an item side that meet in an inner product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mftasks.mx import gluon, mx
+
+if TYPE_CHECKING:
+    from mftasks.networks import Sizes
+
+
+class Sides(gluon.HybridBlock):
+    """Predict `r̂ = μ + b_u + b_i + ⟨f(p_u), g(q_i)⟩`.
+
+    `tower` makes f and g, each with weights of its own; None leaves the embeddings as they are.
+    Without `biases` there are no b, without `center` no μ.
+    """
+
+    def __init__(
+        self, sizes: Sizes, params: Any, *, lazy: bool, tower: Callable[[], Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.mean = sizes.mean_rating if params.center else 0.0
+        with self.name_scope():
+            self.users = _Side(sizes.n_users, params, lazy, tower)
+            self.items = _Side(sizes.n_items, params, lazy, tower)
+
+    def hybrid_forward(self, F: Any, users: Any, items: Any) -> tuple[Any, Any]:
+        of_user, of_item = self.users(users), self.items(items)
+        predicted = F.sum(of_user[0] * of_item[0], axis=1)
+        if len(of_user) == 3:
+            predicted = predicted + of_user[2] + of_item[2]
+        if self.mean:
+            predicted = predicted + self.mean
+        return predicted, of_user[1] + of_item[1]
+
+
+class _Side(gluon.HybridBlock):
+    """Look up the embedding of users or items, and let the tower transform it.
+
+    Returns the vectors, the penalty and, where there are any, the biases. `lazy` gives embeddings
+    and biases gradients that hold the rows of the batch alone.
+    """
+
+    def __init__(self, n: int, params: Any, lazy: bool, tower: Callable[[], Any] | None) -> None:
+        super().__init__()
+        self.n = n
+        self.lazy = lazy
+        self.bias: Any = None
+        with self.name_scope():
+            self.embedding = gluon.nn.Embedding(
+                n,
+                params.factors,
+                weight_initializer=mx.init.Uniform(params.embedding_scale),
+                sparse_grad=lazy,
+            )
+            self.tower = tower() if tower else None
+            if params.biases:
+                # Its name does not end in `weight`: weight decay spares it.
+                self.bias = self.params.get(
+                    "bias",
+                    shape=(n, 1),
+                    init="zeros",
+                    grad_stype="row_sparse" if lazy else "default",
+                )
+
+    def hybrid_forward(self, F: Any, positions: Any, bias: Any = None) -> tuple[Any, ...]:
+        embedded = self.embedding(positions)
+        penalty = F.sum(F.square(embedded), axis=1)
+        vectors = self.tower(embedded) if self.tower else embedded
+        if bias is None:
+            return vectors, penalty
+        biases = F.reshape(
+            F.Embedding(positions, bias, input_dim=self.n, output_dim=1, sparse_grad=self.lazy),
+            shape=(-1,),
+        )
+        return vectors, penalty + F.square(biases), biases
+
+
+class Residual(gluon.HybridBlock):
+    """Add to its input what `body` makes of it."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        with self.name_scope():
+            self.body = body
+
+    def hybrid_forward(self, F: Any, inputs: Any) -> Any:
+        return inputs + self.body(inputs)
+
+
+def dense(n_inputs: int, n_outputs: int, scale: float) -> Any:
+    """Make a dense layer that starts within ±`scale`, or as Glorot and Bengio (2010) if 0."""
+    start = mx.init.Uniform(scale) if scale else mx.init.Xavier()
+    return gluon.nn.Dense(n_outputs, in_units=n_inputs, weight_initializer=start)
+
+
+def sequence(*layers: Any) -> Any:
+    """Apply `layers` one after another."""
+    block = gluon.nn.HybridSequential()
+    block.add(*layers)
+    return block

@@ -1,0 +1,56 @@
+"""The linear network: `r̂ = μ + b_u + b_i + ⟨p_u, q_i⟩`.
+
+Koren, Bell and Volinsky, "Matrix factorization techniques for recommender systems" (2009); the
+notebook's has neither μ nor b.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from mftasks.networks import Sizes
+from mftasks.records import TrainConfig
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shape the network; embeddings start evenly within ±`embedding_scale`."""
+
+    factors: Annotated[int, Meta(ge=1, le=4096)] = 64
+    biases: bool = True
+    center: bool = True
+    embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
+
+
+PRESETS = {
+    "default": TrainConfig(
+        network="linear",
+        params={},
+        epochs=25,
+        batch_size=1000,
+        learning_rate=0.008,
+        schedule="cosine",
+        l2=0.08,
+        patience=3,
+    ),
+    "notebook": TrainConfig(
+        network="linear",
+        params={"biases": False, "center": False, "embedding_scale": 0.01},
+        epochs=25,
+        batch_size=100,
+        learning_rate=0.001,
+        weight_decay=1e-4,
+        lazy=False,
+        keep="last",
+        seed=123,
+    ),
+}
+
+
+def build(sizes: Sizes, params: Params, *, lazy: bool) -> Any:
+    """Make the network, not yet initialized."""
+    from mftasks.networks._sides import Sides
+
+    return Sides(sizes, params, lazy=lazy)

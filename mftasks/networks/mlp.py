@@ -1,0 +1,63 @@
+"""The MLP: `r̂ = μ + b_u + b_i + ⟨f(p_u), g(q_i)⟩` with `f(p) = W relu(p) + c`.
+
+g has weights of its own. The notebook's network has neither μ nor b.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from mftasks.networks import Sizes
+from mftasks.records import TrainConfig
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shape the network; weights start within ±`…_scale`, dense ones as Glorot's if that is 0."""
+
+    factors: Annotated[int, Meta(ge=1, le=4096)] = 64
+    hidden: Annotated[int, Meta(ge=1, le=4096)] = 64
+    biases: bool = True
+    center: bool = True
+    embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
+    dense_scale: Annotated[float, Meta(ge=0)] = 0.0
+
+
+PRESETS = {
+    "default": TrainConfig(
+        network="mlp",
+        params={},
+        epochs=20,
+        batch_size=1000,
+        learning_rate=0.004,
+        schedule="cosine",
+        l2=0.05,
+        patience=3,
+    ),
+    "notebook": TrainConfig(
+        network="mlp",
+        params={"biases": False, "center": False, "embedding_scale": 0.01, "dense_scale": 0.01},
+        epochs=20,
+        batch_size=100,
+        learning_rate=0.001,
+        weight_decay=1e-4,
+        lazy=False,
+        keep="last",
+        seed=123,
+    ),
+}
+
+
+def build(sizes: Sizes, params: Params, *, lazy: bool) -> Any:
+    """Make the network, not yet initialized."""
+    from mftasks.mx import gluon
+    from mftasks.networks._sides import Sides, dense, sequence
+
+    def tower() -> Any:
+        return sequence(
+            gluon.nn.Activation("relu"), dense(params.factors, params.hidden, params.dense_scale)
+        )
+
+    return Sides(sizes, params, lazy=lazy, tower=tower)

@@ -1,0 +1,74 @@
+"""The ResNet: `r̂ = μ + b_u + b_i + ⟨f(p_u), g(q_i)⟩` with two residual layers in each of f and g.
+
+`f = layer ∘ dropout ∘ layer` with `layer(x) = x + V dropout(relu(W x + c)) + d`, after He, Zhang, Ren
+and Sun, "Deep residual learning for image recognition" (2016). The notebook's network has neither μ
+nor b.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from mftasks.networks import Sizes
+from mftasks.records import TrainConfig
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shape the network; weights start within ±`…_scale`, dense ones as Glorot's if that is 0."""
+
+    factors: Annotated[int, Meta(ge=1, le=4096)] = 64
+    hidden: Annotated[int, Meta(ge=1, le=4096)] = 64
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.5
+    biases: bool = True
+    center: bool = True
+    embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
+    dense_scale: Annotated[float, Meta(ge=0)] = 0.0
+
+
+PRESETS = {
+    "default": TrainConfig(
+        network="resnet",
+        params={},
+        epochs=20,
+        batch_size=1000,
+        learning_rate=0.004,
+        schedule="cosine",
+        l2=0.05,
+        patience=3,
+    ),
+    "notebook": TrainConfig(
+        network="resnet",
+        params={"biases": False, "center": False, "embedding_scale": 0.01, "dense_scale": 0.01},
+        epochs=25,
+        batch_size=200,
+        learning_rate=0.001,
+        weight_decay=1e-4,
+        lazy=False,
+        keep="last",
+        seed=123,
+    ),
+}
+
+
+def build(sizes: Sizes, params: Params, *, lazy: bool) -> Any:
+    """Make the network, not yet initialized."""
+    from mftasks.mx import gluon
+    from mftasks.networks._sides import Residual, Sides, dense, sequence
+
+    def layer() -> Any:
+        return Residual(
+            sequence(
+                dense(params.factors, params.hidden, params.dense_scale),
+                gluon.nn.Activation("relu"),
+                gluon.nn.Dropout(params.dropout),
+                dense(params.hidden, params.factors, params.dense_scale),
+            )
+        )
+
+    def tower() -> Any:
+        return sequence(layer(), gluon.nn.Dropout(params.dropout), layer())
+
+    return Sides(sizes, params, lazy=lazy, tower=tower)

@@ -1,0 +1,188 @@
+"""Fetch the data set of a run, verify it, and put it into the store.
+
+Command line: `python -m mftasks download --run-id RUN`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from mftasks import catalog, progress, sources, titles
+from mftasks.errors import (
+    ChecksumMismatch,
+    InvalidPlan,
+    MissingRecord,
+    SourceUnavailable,
+    StoreUnavailable,
+)
+from mftasks.records import BlobRef, DatasetRef, RunPlan
+from mftasks.store import open_store, sha256_of
+from mftasks.workspace import JSON, Workspace, run_key
+
+if TYPE_CHECKING:
+    from mftasks.progress import Tell
+
+log = logging.getLogger(__name__)
+
+_FORMATS = {".csv": "csv", ".parquet": "parquet"}
+
+
+def download(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent) -> DatasetRef:
+    """Put the data set of the plan into the store, verified, and return a reference to it.
+
+    A release that never changes is fetched once: later runs reuse what the store or the local
+    cache holds. Raises `SourceUnavailable`, `ChecksumMismatch`, `InvalidDataset` for a hostile
+    archive, and `InvalidPlan` for a URI without a file.
+    """
+    key = run_key(run_id, "download.json")
+    done = workspace.find(key, DatasetRef)
+    if done is not None:
+        return done
+    dataset = workspace.read(run_key(run_id, "plan.json"), RunPlan).dataset
+    if catalog.is_uri(dataset):
+        ref = _from_uri(workspace, dataset, tell)
+    else:
+        ref = _from_catalogue(workspace, catalog.find(dataset), tell)
+    log.info("%s: %s, sha256 %s, from %s", run_id, ref.name, ref.sha256, ref.source)
+    return workspace.write(key, ref)
+
+
+def _from_catalogue(workspace: Workspace, dataset: catalog.Dataset, tell: Tell) -> DatasetRef:
+    if dataset.immutable:
+        known = _in_store(workspace, dataset) or _in_cache(workspace, dataset)
+        if known is not None:
+            return known
+    with _folder(workspace) as folder:
+        base = workspace.settings.movielens_url
+        served = sources.fetch_first(sources.sources_of(dataset, base), folder, tell)
+        ref = DatasetRef(
+            name=dataset.name,
+            source=served.source,
+            format=dataset.format,
+            sha256=sha256_of(served.ratings),
+            ratings=_put(workspace, served.ratings),
+            titles=_put_titles(workspace, served.titles),
+        )
+    return _remember(workspace, ref) if dataset.immutable else ref
+
+
+def _in_store(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
+    """Return what an earlier run put into the store, if all of it is still there."""
+    ref = workspace.find(_by_name(dataset.name), DatasetRef)
+    if ref is None or not _fits(ref, dataset):
+        return None
+    return ref if all(workspace.store.exists(blob.key) for blob in _blobs(ref)) else None
+
+
+def _in_cache(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
+    """Put the blobs that this worker keeps into a store that lacks them, if it keeps them all."""
+    path = workspace.cache / _by_name(dataset.name)
+    try:
+        ref = msgspec.json.decode(path.read_bytes(), type=DatasetRef)
+    except (OSError, msgspec.DecodeError):
+        return None
+    copies = {blob: workspace.cache / blob.sha256[:2] / blob.sha256 for blob in _blobs(ref)}
+    if not _fits(ref, dataset) or any(not path.is_file() for path in copies.values()):
+        return None
+    if any(sha256_of(path) != blob.sha256 for blob, path in copies.items()):
+        return None
+    for blob, copy in copies.items():
+        workspace.put_blob(blob.key, copy)
+    return workspace.write(_by_name(ref.name), ref)
+
+
+def _fits(ref: DatasetRef, dataset: catalog.Dataset) -> bool:
+    return ref.format == dataset.format and dataset.ratings_sha256 in (None, ref.sha256)
+
+
+def _blobs(ref: DatasetRef) -> list[BlobRef]:
+    return [blob for blob in (ref.ratings, ref.titles) if blob is not None]
+
+
+def _remember(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
+    """Note in the store and in the local cache where a release that never changes lies."""
+    for blob in _blobs(ref):
+        workspace.fetch(blob)
+    path = workspace.cache / _by_name(ref.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(msgspec.json.encode(ref))
+    Path(file.name).replace(path)
+    return workspace.write(_by_name(ref.name), ref)
+
+
+def _by_name(name: str) -> str:
+    return f"datasets/by-name/{name}.json"
+
+
+def _from_uri(workspace: Workspace, uri: str, tell: Tell) -> DatasetRef:
+    suffix = Path(unquote(urlsplit(uri).path)).suffix.lower()
+    if suffix not in _FORMATS:
+        raise InvalidPlan(f"data set {uri!r} is neither CSV nor Parquet; known: .csv, .parquet")
+    with _folder(workspace) as folder:
+        path = folder / f"ratings{suffix}"
+        if urlsplit(uri).scheme == "s3":
+            _fetch_object(workspace, uri, path)
+        else:
+            _fetch_file(uri, path, tell)
+        return DatasetRef(
+            name=catalog.slug(uri),
+            source=uri,
+            format=_FORMATS[suffix],
+            sha256=sha256_of(path),
+            ratings=_put(workspace, path),
+        )
+
+
+def _fetch_object(workspace: Workspace, uri: str, path: Path) -> None:
+    parent, _, name = uri.rpartition("/")
+    try:
+        store = open_store(parent, s3_endpoint=workspace.settings.s3_endpoint)
+        store.download(name, path)
+    except MissingRecord as error:
+        raise InvalidPlan(f"data set {uri!r}: no such object") from error
+    except StoreUnavailable as error:
+        raise SourceUnavailable(f"data set {uri!r}: {error}") from error
+
+
+def _fetch_file(uri: str, path: Path, tell: Tell) -> None:
+    try:
+        sources.fetch(uri, path, tell)
+    except sources.Refused as error:
+        raise InvalidPlan(
+            f"data set {uri!r}: {error}; it must be a file that this worker can read"
+        ) from error
+
+
+def _put(workspace: Workspace, path: Path) -> BlobRef:
+    try:
+        return workspace.put_blob(f"datasets/{sha256_of(path)}/{path.name}", path)
+    except ChecksumMismatch as error:
+        raise ChecksumMismatch(f"{error}; delete that object, and run again") from error
+
+
+def _put_titles(workspace: Workspace, path: Path) -> BlobRef:
+    data = json.dumps(titles.read(path), ensure_ascii=False, indent=0).encode()
+    return workspace.put_blob(f"datasets/{sha256_of(data)}/titles.json", data, JSON)
+
+
+@contextlib.contextmanager
+def _folder(workspace: Workspace) -> Iterator[Path]:
+    """Give a folder in the cache that goes when the work is done."""
+    try:
+        workspace.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=workspace.cache, prefix=".download-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cache {workspace.cache}: {error}; free some room, or set MF_CACHE to another folder"
+        ) from error

@@ -1,0 +1,101 @@
+"""Evaluate one exported network on the test part.
+
+python -m mftasks evaluate --run-id try-1 --network mlp
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mftasks import progress
+from mftasks.records import Evaluation, RunPlan, SplitRef, TrainResult
+from mftasks.workspace import Workspace, network_key, run_key
+
+if TYPE_CHECKING:
+    from mftasks.bundle import Bundle, Floats
+    from mftasks.ratings import Part
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 20
+
+
+def evaluate(
+    workspace: Workspace, run_id: str, network: str, *, tell: progress.Tell = progress.silent
+) -> Evaluation:
+    """Score the exported bundle of `network`, as read back from the store, and the baselines.
+
+    Raises `ChecksumMismatch` where the store holds other bytes than training exported.
+    """
+    key = network_key(run_id, network, "evaluation.json")
+    found = workspace.find(key, Evaluation)
+    if found is not None:
+        return found
+    plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
+    split = workspace.read(run_key(run_id, "split.json"), SplitRef)
+    result = workspace.read(network_key(run_id, network, "train.json"), TrainResult)
+    seed = next(one.seed for one in plan.trainings if one.network == network)
+    evaluation = _evaluated(workspace, split, result, seed, tell)
+    log.info("evaluate %s: RMSE %.4f on %d ratings", network, evaluation.rmse, evaluation.n_ratings)
+    return workspace.write(key, evaluation)
+
+
+def _evaluated(
+    workspace: Workspace, split: SplitRef, result: TrainResult, seed: int, tell: progress.Tell
+) -> Evaluation:
+    import numpy as np
+
+    from mftasks import bundle, groups
+    from mftasks.intervals import intervals
+    from mftasks.metrics import pooled
+    from mftasks.ratings import read_part
+
+    train, test = (read_part(workspace.fetch(split.parts[name])) for name in ("train", "test"))
+    exported = bundle.read({n: workspace.fetch(ref) for n, ref in result.bundle.files.items()})
+    raw = _predicted(exported, test, f"evaluate {result.config.network}", tell)
+    clipped = raw.clip(split.min_rating, split.max_rating)
+    errors = np.subtract(test.ratings, clipped, dtype=np.float64)
+    squared = np.square(errors)
+    rmse, mae = intervals(squared, np.abs(errors), test.users, seed=seed)
+    return Evaluation(
+        network=result.config.network,
+        split_fingerprint=split.fingerprint,
+        bundle=result.bundle,
+        n_ratings=len(test.ratings),
+        n_fallback=int(np.count_nonzero((test.users < 0) | (test.items < 0))),
+        rmse=rmse.value,
+        rmse_raw=pooled(raw, test.ratings).rmse,
+        mae=mae.value,
+        rmse_interval=rmse,
+        mae_interval=mae,
+        baselines=_baselines(train, test, split),
+        by_rating=groups.by_rating(test.ratings, squared),
+        by_activity=groups.by_activity(test.users, exported.tables.user_counts, squared),
+        residuals=groups.residuals(errors, split.max_rating - split.min_rating),
+    )
+
+
+def _predicted(exported: Bundle, test: Part, work: str, tell: progress.Tell) -> Floats:
+    import numpy as np
+
+    n = len(test.ratings)
+    predicted = np.empty(n, np.float32)
+    for start in range(0, n, CHUNK):
+        chunk = slice(start, start + CHUNK)
+        predicted[chunk] = exported.predict_at(test.users[chunk], test.items[chunk], clip=False)
+        tell(progress.Tick(work=work, done=min(start + CHUNK, n), total=n, unit="ratings"))
+    return predicted
+
+
+def _baselines(train: Part, test: Part, split: SplitRef) -> dict[str, float]:
+    """Return the RMSE of each baseline, clipped to the rating scale as a network's is."""
+    from mftasks import baselines
+    from mftasks.metrics import pooled
+
+    return {
+        baseline.__name__: pooled(
+            baseline(train, test).clip(split.min_rating, split.max_rating), test.ratings
+        ).rmse
+        for baseline in (baselines.mean, baselines.biases)
+    }

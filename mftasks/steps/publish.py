@@ -1,0 +1,140 @@
+"""Publish a run: see that every file of it is in the store and whole, then put the manifest.
+
+python -m mftasks publish --run-id try-1
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mftasks import progress
+from mftasks.errors import ChecksumMismatch
+from mftasks.records import (
+    BlobRef,
+    EpochMetrics,
+    Manifest,
+    PublishedFile,
+    Report,
+    TrainResult,
+)
+from mftasks.store import sha256_of
+from mftasks.workspace import BINARY, JSON, Workspace, run_key
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+RECORDS = ("plan.json", "download.json", "profile.json", "split.json", "report.json")
+CSV = "text/csv; charset=utf-8"
+
+
+def publish(
+    workspace: Workspace, run_id: str, *, tell: progress.Tell = progress.silent
+) -> Manifest:
+    """Put the manifest of a run, last, and return it.
+
+    A published run is verified again and stays as it is. Raises `ChecksumMismatch` where the store
+    holds other bytes than the run's steps put there, `MissingRecord` where it holds none.
+    """
+    key = run_key(run_id, "manifest.json")
+    manifest = workspace.find(key, Manifest)
+    if manifest is None:
+        manifest = _manifest(workspace, workspace.read(run_key(run_id, "report.json"), Report))
+    _verify(workspace, manifest.files, tell)
+    log.info("publish: %d files of run %s are whole", len(manifest.files), run_id)
+    return workspace.write(key, manifest)
+
+
+def _manifest(workspace: Workspace, report: Report) -> Manifest:
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        run_id=report.plan.run_id,
+        published_at=datetime.now(UTC),
+        code_version=report.plan.code_version,
+        dataset=report.profile.dataset,
+        split_fingerprint=report.split.fingerprint,
+        files=tuple(_files(workspace, report)),
+        evaluations=report.evaluations,
+        best=report.best,
+    )
+
+
+def _files(workspace: Workspace, report: Report) -> Iterator[PublishedFile]:
+    run_id = report.plan.run_id
+    yield from report.files
+    for name in RECORDS:
+        yield _record(workspace, run_id, name)
+    if report.profile.dataset.titles is not None:
+        yield _titles(workspace, run_id, report.profile.dataset.titles)
+    for result in report.results:
+        yield from _files_of_network(workspace, run_id, result)
+
+
+def _files_of_network(
+    workspace: Workspace, run_id: str, result: TrainResult
+) -> Iterator[PublishedFile]:
+    network = result.config.network
+    for name, blob in sorted(result.bundle.files.items()):
+        content_type = JSON if name.endswith(".json") else BINARY
+        yield _file(f"{network}/bundle/{name}", blob, content_type, "bundle")
+    for name in ("train.json", "evaluation.json"):
+        yield _record(workspace, run_id, f"{network}/{name}")
+    name = f"{network}/history.csv"
+    blob = workspace.put_blob(run_key(run_id, name), _history(result), CSV)
+    yield _file(name, blob, CSV, "history")
+
+
+def _record(workspace: Workspace, run_id: str, name: str) -> PublishedFile:
+    key = run_key(run_id, name)
+    data = workspace.store.get(key)
+    return _file(name, BlobRef(key=key, sha256=sha256_of(data), n_bytes=len(data)), JSON, "record")
+
+
+def _titles(workspace: Workspace, run_id: str, titles: BlobRef) -> PublishedFile:
+    """Copy the items' titles into the run, so that a run is whole without its data set."""
+    blob = workspace.put_blob(run_key(run_id, "titles.json"), workspace.fetch(titles), JSON)
+    return _file("titles.json", blob, JSON, "titles")
+
+
+def _file(name: str, blob: BlobRef, content_type: str, role: str) -> PublishedFile:
+    return PublishedFile(
+        name=name,
+        key=blob.key,
+        sha256=blob.sha256,
+        n_bytes=blob.n_bytes,
+        content_type=content_type,
+        role=role,
+    )
+
+
+def _history(result: TrainResult) -> bytes:
+    """Return the history as CSV, an epoch a line; an absent validation RMSE is empty."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(EpochMetrics.__struct_fields__)
+    lines.writerows(
+        [getattr(epoch, field) for field in EpochMetrics.__struct_fields__]
+        for epoch in result.history
+    )
+    return text.getvalue().encode()
+
+
+def _verify(workspace: Workspace, files: tuple[PublishedFile, ...], tell: progress.Tell) -> None:
+    """Read every file back from the store, not from the cache, and compare its sha256."""
+    total, done = sum(file.n_bytes for file in files), 0
+    with tempfile.TemporaryDirectory(prefix="publish-") as folder:
+        path = Path(folder, "file")
+        for file in files:
+            workspace.store.download(file.key, path)
+            if (found := sha256_of(path)) != file.sha256:
+                raise ChecksumMismatch(
+                    f"{workspace.store.uri}/{file.key} has sha256 {found}, "
+                    f"but {file.sha256} was put there"
+                )
+            done += file.n_bytes
+            tell(progress.Tick(work="publish", done=done, total=total, unit="bytes"))

@@ -1,0 +1,154 @@
+"""Part the data set of a run into train, valid and test, and put the parts into the store.
+
+Command line: `python -m mftasks split --run-id RUN`
+
+The same data and configuration give the same parts, whatever the order of the file's rows, and are
+kept once for all runs, under their fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mftasks import catalog, formats, parts, progress
+from mftasks.errors import InvalidPlan
+from mftasks.progress import Tick
+from mftasks.ratings import Part, Vocabulary, to_npz
+from mftasks.records import PartSize, Profile, RunPlan, SplitConfig, SplitRef
+from mftasks.workspace import Workspace, run_key
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mftasks.formats import EncodedIds, RatingsTable
+    from mftasks.progress import Tell
+    from mftasks.ratings import Ids
+    from mftasks.records import DatasetRef
+
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+"""Raise it whenever the same data and configuration would give other parts, or other bytes."""
+
+_NAMES = {"train": parts.TRAIN, "valid": parts.VALID, "test": parts.TEST}
+
+
+def split(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent) -> SplitRef:
+    """Part the validated data set as the plan says, and return references to the parts.
+
+    Raises `InvalidPlan` where the train or the test part would be empty, or where the strategy
+    needs timestamps that the data lack.
+    """
+    key = run_key(run_id, "split.json")
+    done = workspace.find(key, SplitRef)
+    if done is not None:
+        return done
+    config = workspace.read(run_key(run_id, "plan.json"), RunPlan).split
+    dataset = workspace.read(run_key(run_id, "profile.json"), Profile).dataset
+    _refuse_foldless(dataset, config)
+    made_key = f"splits/{fingerprint(dataset.sha256, config)}/split.json"
+    made = workspace.find(made_key, SplitRef)
+    if made is None:
+        table = formats.read(workspace.fetch(dataset.ratings), dataset.format)
+        tell(Tick(work="split", done=0, total=table.n_ratings, unit="ratings"))
+        made = workspace.write(made_key, _made(workspace, table, dataset.sha256, config))
+        tell(Tick(work="split", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
+    sizes = ", ".join(f"{name} {size.n_ratings:,}" for name, size in made.sizes.items())
+    log.info("%s: %s, fingerprint %s", run_id, sizes, made.fingerprint)
+    return workspace.write(key, made)
+
+
+def fingerprint(dataset_sha256: str, config: SplitConfig) -> str:
+    """Return what identifies a split: two RMSEs compare only where it is equal."""
+    said = msgspec.json.encode([FORMAT_VERSION, dataset_sha256, config], order="deterministic")
+    return hashlib.sha256(said).hexdigest()
+
+
+def _refuse_foldless(dataset: DatasetRef, config: SplitConfig) -> None:
+    if config.strategy == "canonical" and not catalog.has_folds(dataset.sha256):
+        raise InvalidPlan(
+            f"split 'canonical' of {dataset.name}, which has no folds; expected hash or temporal"
+        )
+
+
+def _made(
+    workspace: Workspace, table: RatingsTable, dataset_sha256: str, config: SplitConfig
+) -> SplitRef:
+    rows = _rows_by_part(table, parts.assign(table, config))
+    _refuse_empty(rows, config)
+    user_rows, user_ids = _seen(table.users, rows["train"])
+    item_rows, item_ids = _seen(table.items, rows["train"])
+    mark = fingerprint(dataset_sha256, config)
+    blobs, sizes = {}, {}
+    for name, chosen in rows.items():
+        users, items = table.users.codes[chosen], table.items.codes[chosen]
+        part = Part(user_rows[users], item_rows[items], table.ratings[chosen])
+        sizes[name] = _size(part, users, items)
+        blobs[name] = workspace.put_blob(f"splits/{mark}/{name}.npz", to_npz(part))
+    vocabulary = to_npz(Vocabulary(user_ids, item_ids))
+    trained = table.ratings[rows["train"]]
+    return SplitRef(
+        config=config,
+        dataset_sha256=dataset_sha256,
+        fingerprint=mark,
+        parts=blobs,
+        vocabulary=workspace.put_blob(f"splits/{mark}/vocabulary.npz", vocabulary),
+        sizes=sizes,
+        mean_rating=float(trained.mean(dtype="float64")),
+        min_rating=float(trained.min()),
+        max_rating=float(trained.max()),
+    )
+
+
+def _rows_by_part(table: RatingsTable, assigned: NDArray[np.uint8]) -> dict[str, NDArray[np.intp]]:
+    """Return the rows of each part, sorted by user and item: the file's order never matters."""
+    import numpy as np
+
+    order = np.argsort(table.pair_keys())
+    by_order = assigned[order]
+    rows = {name: order[by_order == part] for name, part in _NAMES.items()}
+    return {name: chosen for name, chosen in rows.items() if name != "valid" or len(chosen)}
+
+
+def _refuse_empty(rows: dict[str, NDArray[np.intp]], config: SplitConfig) -> None:
+    for name in ("train", "test"):
+        if not len(rows[name]):
+            counts = ", ".join(f"{part} {len(chosen):,}" for part, chosen in rows.items())
+            raise InvalidPlan(
+                f"split {config.strategy!r} leaves the {name} part empty ({counts}); "
+                "mend test_fraction, test_from or as_of"
+            )
+
+
+def _seen(ids: EncodedIds, train: NDArray[np.intp]) -> tuple[NDArray[np.int32], Ids]:
+    """Return the vocabulary row of each known id, -1 where training lacks it, and its ids."""
+    import numpy as np
+
+    seen = np.bincount(ids.codes[train], minlength=len(ids.known)) > 0
+    rows = np.where(seen, np.cumsum(seen) - 1, -1).astype(np.int32)
+    return rows, ids.known[seen]
+
+
+def _size(part: Part, users: NDArray[np.int32], items: NDArray[np.int32]) -> PartSize:
+    import numpy as np
+
+    new_user, new_item = part.users < 0, part.items < 0
+    return PartSize(
+        n_ratings=len(part.ratings),
+        n_users=_n_distinct(users),
+        n_items=_n_distinct(items),
+        n_unseen_users=_n_distinct(users[new_user]),
+        n_unseen_items=_n_distinct(items[new_item]),
+        n_unseen_ratings=int(np.count_nonzero(new_user | new_item)),
+    )
+
+
+def _n_distinct(codes: NDArray[np.int32]) -> int:
+    import numpy as np
+
+    return int(np.count_nonzero(np.bincount(codes))) if len(codes) else 0

@@ -1,0 +1,104 @@
+"""Run a guarded server in the background: wait until it is ready, stop it, read the end of its log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mf_airflow import guard
+from mftasks.errors import MfError
+
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+
+class ServerFailed(MfError):
+    """Report that a server of the embedded stack did not start."""
+
+
+class Process:
+    """Hold a guarded command that runs in the background and writes to a log file."""
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        grace: float = STOP_SECONDS,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._grace = grace
+        with log.open("wb") as output:
+            self._guard = subprocess.Popen(
+                guard.command(*command, grace=grace),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    @property
+    def running(self) -> bool:
+        return self._guard.poll() is None
+
+    def wait_for(self, ready: Callable[[], bool], seconds: float = START_SECONDS) -> None:
+        """Wait until `ready`; raises `ServerFailed` when it ends before or takes too long."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if not self.running:
+                raise ServerFailed(
+                    f"{self.name} ended with exit code {self._guard.returncode} before it was "
+                    f"ready; its log {self.log} ends with:\n{last_lines(self.log)}"
+                )
+            if time.monotonic() > deadline:
+                raise ServerFailed(
+                    f"{self.name} was not ready after {seconds:.0f} s; its log {self.log} "
+                    f"ends with:\n{last_lines(self.log)}"
+                )
+            time.sleep(0.1)
+
+    def ask_to_stop(self) -> None:
+        """Ask without waiting; the guard kills what has not ended when its grace is over."""
+        if self.running:
+            self._guard.terminate()
+
+    def stop(self) -> None:
+        """Stop it, and return when it and all its descendants are gone; twice is harmless."""
+        self.ask_to_stop()
+        try:
+            self._guard.wait(self._grace + 5)
+        except subprocess.TimeoutExpired:
+            self._guard.kill()
+            self._guard.wait()
+
+
+def free_ports(n: int) -> list[int]:
+    """Return `n` ports of loopback that nobody listens on now."""
+    with contextlib.ExitStack() as open_sockets:
+        found = [open_sockets.enter_context(socket.socket()) for _ in range(n)]
+        for each in found:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in found]
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write `text` to a file that only its owner may read."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+def last_lines(path: Path, n: int = 20) -> str:
+    """Return the end of a log file."""
+    with contextlib.suppress(OSError):
+        return "\n".join(path.read_text(errors="replace").splitlines()[-n:])
+    return ""

@@ -1,0 +1,57 @@
+"""What many tests share: workspaces over real stores, and a small matrix of ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from mftasks.ratings import Part
+from mftasks.settings import Settings
+from mftasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mf_airflow.servers import S3Server
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Give a workspace over a fresh folder, with a cache of its own."""
+    return Workspace(Settings(store=(tmp_path / "store").as_uri(), cache=tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Give a running SeaweedFS."""
+    from mf_airflow import servers
+
+    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs"), bucket="tests") as server:
+        yield server
+
+
+@pytest.fixture
+def s3_workspace(
+    s3_server: S3Server, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch
+) -> Workspace:
+    """Give a workspace over a prefix of its own in a real S3 server."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    prefix = request.node.name.replace("[", "-").replace("]", "")
+    return Workspace(
+        Settings(
+            store=f"s3://tests/{prefix}", s3_endpoint=s3_server.endpoint, cache=tmp_path / "cache"
+        )
+    )
+
+
+@pytest.fixture
+def tiny_ratings() -> Part:
+    """Give a seeded low-rank 60 × 40 matrix, of which 40 % is observed, in 1…5."""
+    random = np.random.default_rng(7)
+    full = 3.5 + random.normal(0, 0.6, (60, 3)) @ random.normal(0, 0.8, (3, 40))
+    users, items = np.nonzero(random.random((60, 40)) < 0.4)
+    ratings = np.clip(np.rint(full[users, items]), 1, 5)
+    return Part(users.astype(np.int32), items.astype(np.int32), ratings.astype(np.float32))
