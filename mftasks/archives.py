@@ -6,6 +6,7 @@ the disk has. Such an archive is refused as a whole; only the members asked for 
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 import struct
@@ -19,7 +20,7 @@ MAX_BYTES = 8 << 30
 MAX_RATIO = 200
 CHUNK = 1 << 20
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, struct.error)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, struct.error, OSError)
 
 
 def extract(archive: Path, members: tuple[str, ...], folder: Path) -> list[Path]:
@@ -34,6 +35,9 @@ def extract(archive: Path, members: tuple[str, ...], folder: Path) -> list[Path]
                 _refuse_hostile(archive.name, info)
             return [_extract(opened, name, folder) for name in members]
     except _DAMAGED as error:
+        # A damaged offset makes zipfile seek to a place that cannot be.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise ChecksumMismatch(
             f"{archive.name} is damaged: {error}; a complete zip archive was expected"
         ) from error

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ARRAYS = ("weights", "moments", "best_weights")
 DAMAGED = (ValueError, KeyError, OSError, zipfile.BadZipFile, msgspec.DecodeError)
 
 
@@ -51,9 +52,12 @@ class State(NamedTuple):
 
 
 class _Header(Record, frozen=True, kw_only=True):
+    """Say what the other arrays of the file are; `counts` has their number by field."""
+
     fingerprint: str
     history: tuple[EpochMetrics, ...]
     n_updates: Count
+    counts: dict[str, Count]
 
 
 class Checkpoints:
@@ -126,13 +130,16 @@ class Checkpoints:
 
 
 def _encoded(state: State, fingerprint: str) -> bytes:
-    header = _Header(fingerprint=fingerprint, history=state.history, n_updates=state.n_updates)
-    arrays = {"header": np.frombuffer(msgspec.json.encode(header), np.uint8)}
-    for field in ("weights", "moments", "best_weights"):
-        for i, array in enumerate(getattr(state, field) or ()):
-            arrays[f"{field}.{i}"] = array
+    fields = {field: getattr(state, field) or [] for field in ARRAYS}
+    header = _Header(
+        fingerprint=fingerprint,
+        history=state.history,
+        n_updates=state.n_updates,
+        counts={field: len(arrays) for field, arrays in fields.items()},
+    )
+    named = {f"{field}.{i}": array for field in ARRAYS for i, array in enumerate(fields[field])}
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, header=np.frombuffer(msgspec.json.encode(header), np.uint8), **named)
     return buffer.getvalue()
 
 
@@ -142,10 +149,6 @@ def _decoded(data: bytes, fingerprint: str) -> State:
         if header.fingerprint != fingerprint:
             raise ValueError("it is of other data, another configuration or other code")
         weights, moments, best = (
-            [
-                arrays[f"{field}.{i}"]
-                for i in range(sum(f"{field}." in name for name in arrays.files))
-            ]
-            for field in ("weights", "moments", "best_weights")
+            [arrays[f"{field}.{i}"] for i in range(header.counts[field])] for field in ARRAYS
         )
     return State(header.history, header.n_updates, weights, moments, best or None)

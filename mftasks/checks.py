@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mftasks.catalog import Counts, Scale
-from mftasks.formats import MISSING, EncodedIds, RatingsTable
 from mftasks.records import Check, Severity
+from mftasks.table import MISSING, EncodedIds, RatingsTable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,18 +63,14 @@ def plausible(timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _of_values(table: RatingsTable, expected: Expected) -> Iterator[Check]:
-    import numpy as np
-
-    rated = "rating", table.ratings, np.arange(table.n_ratings)
-    yield from _kept(*rated, _rating_rules(expected.scale))
+    yield from _kept("rating", table.ratings, None, _rating_rules(expected.scale))
     for column, ids in (("user_id", table.users), ("item_id", table.items)):
         yield from _kept(column, ids.known, ids.codes, _id_rules(column, ids))
     if table.timestamps is not None:
         severity: Severity = (
             "error" if expected.needs_timestamps or expected.scale is not None else "warning"
         )
-        moments = "timestamp", table.timestamps, np.arange(table.n_ratings)
-        yield from _kept(*moments, _timestamp_rules(severity))
+        yield from _kept("timestamp", table.timestamps, None, _timestamp_rules(severity))
     elif expected.needs_timestamps:
         yield Check(
             name="timestamp is there",
@@ -105,7 +101,7 @@ def _rating_rules(scale: Scale | None) -> list[Rule]:
     return [
         *rules,
         Rule("rating is in range", "error", in_range, f"{low:g} to {high:g}"),
-        Rule("rating is on the scale", "error", on_step, f"in steps of {step:g} from {low:g}"),
+        Rule("rating is on the scale", "error", on_step, f"steps of {step:g} from {low:g}"),
     ]
 
 
@@ -130,13 +126,13 @@ def _timestamp_rules(severity: Severity) -> list[Rule]:
             "timestamp is plausible",
             severity,
             lambda moments: plausible(moments) | (moments == MISSING),
-            f"in seconds since 1970, from {FIRST_RATED:%Y} to tomorrow",
+            f"seconds since 1970, from {FIRST_RATED:%Y} to tomorrow",
         ),
     ]
 
 
 def _kept(column: str, values: Any, codes: Any, rules: list[Rule]) -> Iterator[Check]:
-    """Yield whether `values` keep each rule; `codes` says which value each rating has."""
+    """Yield whether `values` keep each rule; rating i has values[codes[i]], or just values[i]."""
     broken = _broken(column, values, rules)
     for rule in rules:
         passed = rule.name not in broken
@@ -144,14 +140,13 @@ def _kept(column: str, values: Any, codes: Any, rules: list[Rule]) -> Iterator[C
             name=rule.name,
             severity=rule.severity,
             passed=passed,
-            detail=f"each is {rule.wanted}" if passed else _detail(values, codes, rule),
+            detail=f"all as expected: {rule.wanted}" if passed else _detail(values, codes, rule),
         )
 
 
 def _broken(column: str, values: Any, rules: list[Rule]) -> set[str]:
     """Return the names of the rules that a pandera schema finds broken."""
     import pandas as pd
-
     import pandera.pandas as pa
     from pandera.errors import SchemaErrorReason
 
@@ -167,7 +162,7 @@ def _broken(column: str, values: Any, rules: list[Rule]) -> set[str]:
     checks = [as_check(rule) for rule in rules]
     schema = pa.SeriesSchema(kind, checks=checks, nullable=True, name=column)
     try:
-        schema.validate(pd.Series(values, name=column, copy=False), lazy=True)
+        schema.validate(pd.Series(values, name=column, copy=False), lazy=True, inplace=True)
     except pa.errors.SchemaErrors as errors:
         unforeseen = {error.reason_code for error in errors.schema_errors}
         if unforeseen != {SchemaErrorReason.DATAFRAME_CHECK}:
@@ -179,12 +174,16 @@ def _broken(column: str, values: Any, rules: list[Rule]) -> set[str]:
 def _detail(values: Any, codes: Any, rule: Rule) -> str:
     import numpy as np
 
-    rows = np.flatnonzero(~np.asarray(rule.holds(values))[codes])
+    n_ratings = len(values if codes is None else codes)
+    bad = ~np.asarray(rule.holds(values))
+    rows = np.flatnonzero(bad if codes is None else bad[codes])
+    first = rows[:_SHOWN]
     shown = ", ".join(
-        f"{_shown(values[codes[row]])} in row {row + 1:,}" for row in rows[:_SHOWN].tolist()
+        f"{_shown(value)} in row {row + 1:,}"
+        for row, value in zip(first, values[first if codes is None else codes[first]], strict=True)
     )
     more = ", …" if len(rows) > _SHOWN else ""
-    return f"{len(rows):,} of {len(codes):,}: {shown}{more}; expected {rule.wanted}"
+    return f"{len(rows):,} of {n_ratings:,}: {shown}{more}; expected {rule.wanted}"
 
 
 def _shown(value: Any) -> str:
@@ -229,6 +228,8 @@ def _counts(table: RatingsTable, counts: Counts) -> Iterator[Check]:
 
 
 def _sizes(table: RatingsTable) -> Iterator[Check]:
+    import numpy as np
+
     for what, ids in (("users", table.users), ("items", table.items)):
         n = len(ids.known)
         yield Check(
@@ -237,12 +238,13 @@ def _sizes(table: RatingsTable) -> Iterator[Check]:
             passed=n >= 2,
             detail=f"{n:,} {what}; at least 2 are needed",
         )
-    low, high = float(table.ratings.min()), float(table.ratings.max())
+    given = table.ratings[np.isfinite(table.ratings)]
+    low, high = (float(given.min()), float(given.max())) if len(given) else (0.0, 0.0)
     yield Check(
         name="ratings differ",
         severity="error",
-        passed=low != high,
-        detail=f"from {low:g} to {high:g}" if low != high else f"every rating is {low:g}",
+        passed=low < high,
+        detail=f"from {low:g} to {high:g}" if low < high else "there are not two different ones",
     )
 
 

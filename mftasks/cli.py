@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
@@ -24,6 +25,7 @@ from mftasks import errors, progress, settings
 from mftasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from mftasks.published import Published
     from mftasks.records import Manifest
 
 app = typer.Typer(
@@ -48,6 +50,9 @@ FromOption = Annotated[
     str | None,
     typer.Option("--from", help="A published run: a folder, or a run id; else the latest."),
 ]
+ChosenOption = Annotated[str | None, typer.Option("--network", help="Else the best one.")]
+
+LATEST = Path("output/latest")
 
 
 def main() -> None:
@@ -141,6 +146,52 @@ def publish(run_id: RunOption, store: StoreOption = None) -> None:
     from mftasks.steps.publish import publish as step
 
     _do(step, store, run_id)
+
+
+@app.command()
+def predict(
+    user: Annotated[str, typer.Option(help="The user's id.")],
+    item: Annotated[str, typer.Option(help="The item's id.")],
+    where: FromOption = None,
+    network: ChosenOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Predict the rating that a user would give to an item."""
+    run = _published(where, store)
+    bundle = run.bundle(network)
+    (rating,) = bundle.predict([user], [item])
+    title = run.titles().get(item, f"item {item}")
+    out.print(f"{rating:.2f}  {title}  [dim]({bundle.header.network}, {run.manifest.run_id})[/]")
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Option(help="The user's id.")],
+    top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10,
+    where: FromOption = None,
+    network: ChosenOption = None,
+    store: StoreOption = None,
+) -> None:
+    """List the items, not yet rated, that a user would rate highest."""
+    run = _published(where, store)
+    bundle = run.bundle(network)
+    titles = run.titles()
+    table = Table("rating", "item", "title", title=f"user {user}, by {bundle.header.network}")
+    for item, rating in bundle.recommend(user, top, exclude=run.rated_by(user)):
+        table.add_row(f"{rating:.2f}", str(item), titles.get(str(item), ""))
+    out.print(table)
+
+
+def _published(where: str | None, store: str | None) -> Published:
+    """Open a published run: the folder or run id that is asked for, else the latest at hand."""
+    from mftasks import published
+
+    if where and Path(where).is_dir():
+        return published.open_folder(Path(where))
+    nothing_said = not (where or store or os.environ.get("MF_STORE"))
+    if nothing_said and LATEST.is_dir():
+        return published.open_folder(LATEST)
+    return published.open_run(_workspace(store), where)
 
 
 def _do(step: _Step, store: str | None, *arguments: str) -> None:

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mftasks.errors import InvalidPlan
-from mftasks.formats import MISSING, EncodedIds, RatingsTable
+from mftasks.table import MISSING, EncodedIds, RatingsTable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mftasks.ratings import Ids
     from mftasks.records import SplitConfig
+    from mftasks.table import Ids
 
 LEFT_OUT, TRAIN, VALID, TEST = 0, 1, 2, 3
 FOLD_LINES = 20_000

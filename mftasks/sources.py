@@ -80,7 +80,9 @@ def fetch_first(sources: Iterable[Source], folder: Path, tell: Tell) -> Served:
     reasons: dict[str, SourceUnavailable] = {}
     attempts = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(PASSES),
-        wait=tenacity.wait_exponential_jitter(FIRST_WAIT_SECONDS, max=30, jitter=0.5),
+        wait=tenacity.wait_exponential_jitter(
+            FIRST_WAIT_SECONDS, max=30, jitter=FIRST_WAIT_SECONDS / 2
+        ),
         retry=tenacity.retry_if_exception(lambda error: _may_recover(error, reasons)),
         reraise=True,
     )

@@ -21,7 +21,7 @@ def read(path: Path) -> dict[str, str]:
         rows = [_with_year(line) for line in text.splitlines()[1:]]
     else:
         rows = [row[:2] for row in csv.reader(text.splitlines())][1:]
-    return {row[0]: row[1].strip() for row in rows if len(row) == 2}
+    return {row[0]: row[1].strip() for row in rows if len(row) == 2 and row[1].strip()}
 
 
 def _text(data: bytes) -> str:

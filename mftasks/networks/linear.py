@@ -6,13 +6,15 @@ notebook's has neither μ nor b.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from mftasks.networks import Sizes
 from mftasks.records import TrainConfig
+
+if TYPE_CHECKING:
+    from mftasks.networks import Sizes
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

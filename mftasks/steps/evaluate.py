@@ -14,6 +14,7 @@ from mftasks.workspace import Workspace, network_key, run_key
 
 if TYPE_CHECKING:
     from mftasks.bundle import Bundle, Floats
+    from mftasks.intervals import Doubles
     from mftasks.ratings import Part
 
 log = logging.getLogger(__name__)
@@ -47,17 +48,22 @@ def _evaluated(
     import numpy as np
 
     from mftasks import bundle, groups
-    from mftasks.intervals import intervals
+    from mftasks.intervals import interval, resampled
     from mftasks.metrics import pooled
     from mftasks.ratings import read_part
 
     train, test = (read_part(workspace.fetch(split.parts[name])) for name in ("train", "test"))
     exported = bundle.read({n: workspace.fetch(ref) for n, ref in result.bundle.files.items()})
     raw = _predicted(exported, test, f"evaluate {result.config.network}", tell)
-    clipped = raw.clip(split.min_rating, split.max_rating)
-    errors = np.subtract(test.ratings, clipped, dtype=np.float64)
+    errors = _errors(raw, test, split)
     squared = np.square(errors)
-    rmse, mae = intervals(squared, np.abs(errors), test.users, seed=seed)
+    rivals = {name: _errors(guess, test, split) for name, guess in _baselines(train, test).items()}
+    best_rival = min((np.square(rival) for rival in rivals.values()), key=np.sum)
+    n, squares, absolutes, rival_squares = resampled(
+        test.users, squared, np.abs(errors), best_rival, seed=seed
+    ).T
+    rmses = np.sqrt(squares / n)
+    rmse, mae = interval(rmses), interval(absolutes / n)
     return Evaluation(
         network=result.config.network,
         split_fingerprint=split.fingerprint,
@@ -69,7 +75,8 @@ def _evaluated(
         mae=mae.value,
         rmse_interval=rmse,
         mae_interval=mae,
-        baselines=_baselines(train, test, split),
+        baselines={name: float(np.sqrt(np.mean(rival**2))) for name, rival in rivals.items()},
+        gain=interval(np.sqrt(rival_squares / n) - rmses),
         by_rating=groups.by_rating(test.ratings, squared),
         by_activity=groups.by_activity(test.users, exported.tables.user_counts, squared),
         residuals=groups.residuals(errors, split.max_rating - split.min_rating),
@@ -88,14 +95,16 @@ def _predicted(exported: Bundle, test: Part, work: str, tell: progress.Tell) -> 
     return predicted
 
 
-def _baselines(train: Part, test: Part, split: SplitRef) -> dict[str, float]:
-    """Return the RMSE of each baseline, clipped to the rating scale as a network's is."""
-    from mftasks import baselines
-    from mftasks.metrics import pooled
+def _errors(predicted: Floats, test: Part, split: SplitRef) -> Doubles:
+    """Return rating − predicted, in double precision, of predictions clipped to the scale."""
+    import numpy as np
 
-    return {
-        baseline.__name__: pooled(
-            baseline(train, test).clip(split.min_rating, split.max_rating), test.ratings
-        ).rmse
-        for baseline in (baselines.mean, baselines.biases)
-    }
+    clipped = predicted.clip(split.min_rating, split.max_rating)
+    errors: Doubles = np.subtract(test.ratings, clipped, dtype=np.float64)
+    return errors
+
+
+def _baselines(train: Part, test: Part) -> dict[str, Floats]:
+    from mftasks import baselines
+
+    return {"mean": baselines.mean(train, test), "biases": baselines.biases(train, test)}

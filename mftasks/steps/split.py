@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mftasks.formats import EncodedIds, RatingsTable
     from mftasks.progress import Tell
     from mftasks.ratings import Ids
     from mftasks.records import DatasetRef
+    from mftasks.table import EncodedIds, RatingsTable
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mftasks.formats import RatingsTable
     from mftasks.progress import Tell
+    from mftasks.table import RatingsTable
 
 log = logging.getLogger(__name__)
 

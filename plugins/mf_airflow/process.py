@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from mf_airflow import guard
 from mftasks.errors import MfError
@@ -54,17 +55,29 @@ class Process:
         """Wait until `ready`; raises `ServerFailed` when it ends before or takes too long."""
         deadline = time.monotonic() + seconds
         while not ready():
-            if not self.running:
-                raise ServerFailed(
-                    f"{self.name} ended with exit code {self._guard.returncode} before it was "
-                    f"ready; its log {self.log} ends with:\n{last_lines(self.log)}"
-                )
+            self.check()
             if time.monotonic() > deadline:
-                raise ServerFailed(
-                    f"{self.name} was not ready after {seconds:.0f} s; its log {self.log} "
-                    f"ends with:\n{last_lines(self.log)}"
-                )
+                self._fail(f"was not ready after {seconds:.0f} s")
             time.sleep(0.1)
+
+    def wait_to_end(self, seconds: float = 300.0) -> None:
+        """Wait for its end; raises `ServerFailed` unless it succeeds."""
+        try:
+            self._guard.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise ServerFailed(f"{self.name} took more than {seconds:.0f} s") from error
+        if self._guard.returncode != 0:
+            self._fail("did not succeed")
+
+    def check(self) -> None:
+        """Raise `ServerFailed` when it has ended."""
+        if not self.running:
+            self._fail("is not running any more")
+
+    def _fail(self, what: str) -> NoReturn:
+        code = "" if self.running else f" (exit code {self._guard.returncode})"
+        said = last_lines(self.log)
+        raise ServerFailed(f"{self.name} {what}{code}; its log {self.log} ends with:\n{said}")
 
     def ask_to_stop(self) -> None:
         """Ask without waiting; the guard kills what has not ended when its grace is over."""

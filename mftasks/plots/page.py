@@ -1,0 +1,135 @@
+"""The pages of a run: report.html, which has everything, and comparison.html, which has the race.
+
+A page is one file that needs no network: style, script, plots and Bokeh itself are inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bokeh.embed import components
+from bokeh.resources import Resources
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mftasks.plots import data, scores, style, training, words
+from mftasks.plots.diagram import diagram
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure
+
+    from mftasks.records import Evaluation, Report, TrainResult
+
+
+class Row(NamedTuple):
+    """Hold what a page shows of one network."""
+
+    network: str
+    colour: str
+    result: TrainResult
+    evaluation: Evaluation
+    n_bytes: int
+    settings: dict[str, str]
+    diagram: Markup
+
+
+Symbols = Mapping[str, str]
+
+
+def report(run: Report, symbols: Symbols) -> bytes:
+    """Return report.html: the answer first, then how it came about, the networks and the data.
+
+    `symbols` maps each network to its exported symbol, as JSON.
+    """
+    look = _look(run)
+    plots = {
+        **_compared(run, look),
+        "residuals": scores.residuals(run.evaluations, look),
+        "by_rating": scores.by_rating(run.evaluations, look),
+        "by_activity": scores.by_activity(run.evaluations, look),
+        "ratings": data.ratings(run.profile),
+        "users": data.activity(run.profile.ratings_per_user, "users"),
+        "items": data.activity(run.profile.ratings_per_item, "items"),
+    }
+    if run.profile.ratings_per_month:
+        plots["months"] = data.months(run.profile)
+    return _page("report.html", run, symbols, look, plots)
+
+
+def comparison(run: Report, symbols: Symbols) -> bytes:
+    """Return comparison.html: RMSE against training time, final RMSE, and every epoch's figures."""
+    look = _look(run)
+    return _page("comparison.html", run, symbols, look, _compared(run, look))
+
+
+def _look(run: Report) -> style.Look:
+    return style.Look([result.config.network for result in run.results])
+
+
+def _compared(run: Report, look: style.Look) -> dict[str, figure]:
+    return {
+        "training": training.comparison(run.results, run.evaluations, look),
+        "final": scores.final(run.evaluations, look),
+    }
+
+
+def _page(
+    template: str, run: Report, symbols: Symbols, look: style.Look, plots: dict[str, figure]
+) -> bytes:
+    script, parts = components(plots)
+    rows = sorted(_rows(run, symbols, look), key=lambda row: row.evaluation.rmse)
+    best = next(row for row in rows if row.network == run.best)
+    text = _environment().get_template(template).render(
+        run=run,
+        rows=rows,
+        best=best,
+        headline=words.headline(best.evaluation),
+        summary=words.summary(best.evaluation, run.profile.dataset.name),
+        in_words=", ".join(f"{row.network} {row.evaluation.rmse:.4f}" for row in rows),
+        split_in_words=words.split(run.split.config),
+        baselines=dict(sorted(best.evaluation.baselines.items(), key=lambda one: one[1])),
+        validated=any(result.history[0].valid_rmse is not None for result in run.results),
+        longest=max(result.seconds for result in run.results),
+        cpu=sum(result.cpu_seconds for result in run.results),
+        plots={name: Markup(part) for name, part in parts.items()},
+        library=Markup(Resources(mode="inline", components=["bokeh"]).render_js()),
+        script=Markup(script),
+        colours=style.COLOURS,
+        colours_on_black=style.COLOURS_ON_BLACK,
+        ink=style.INK,
+        faint=style.FAINT,
+        paper=style.PAPER,
+    )
+    return text.encode()
+
+
+def _rows(run: Report, symbols: Symbols, look: style.Look) -> list[Row]:
+    scored = {evaluation.network: evaluation for evaluation in run.evaluations}
+    return [
+        Row(
+            network=result.config.network,
+            colour=f"var(--colour-{look.turn(result.config.network)})",
+            result=result,
+            evaluation=scored[result.config.network],
+            n_bytes=sum(blob.n_bytes for blob in result.bundle.files.values()),
+            settings=words.settings(result.config),
+            diagram=Markup(diagram(result.config.network, symbols[result.config.network])),
+        )
+        for result in run.results
+    ]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(words.FILTERS)
+    return environment
+
+

@@ -1,0 +1,150 @@
+"""How good the networks are in the end, and where each of them errs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bokeh.core.properties import value
+from bokeh.models import ColumnDataSource, FactorRange, NumeralTickFormatter
+
+from mftasks.plots import style
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure
+
+    from mftasks.plots.style import Look
+    from mftasks.records import Evaluation, Group
+
+
+def final(evaluations: Sequence[Evaluation], look: Look) -> figure:
+    """Draw the test RMSE of each network with its 95 % interval, and that of the baselines."""
+    baselines = evaluations[0].baselines
+    scores = {evaluation.network: evaluation.rmse for evaluation in evaluations}
+    names = sorted({**scores, **baselines}, key=lambda name: -{**scores, **baselines}[name])
+    plot = style.canvas("test RMSE", "", height=70 + 44 * len(names), y_range=FactorRange(*names))
+    plot.ygrid.grid_line_color = None
+    drawn = [_draw_interval(plot, evaluation, look) for evaluation in evaluations]
+    guesses = ColumnDataSource(
+        {
+            "name": list(baselines),
+            "rmse": list(baselines.values()),
+            "text": [f"{rmse:.4f}" for rmse in baselines.values()],
+        }
+    )
+    drawn.append(
+        plot.scatter(
+            "rmse", "name", source=guesses, marker="diamond", size=11, fill_alpha=0, color=style.INK
+        )
+    )
+    _write(plot, guesses, "rmse")
+    style.hover(plot, [("", "@name"), ("test RMSE", "@rmse{0.0000}")], drawn)
+    _leave_room(plot, evaluations)
+    return plot
+
+
+def _draw_interval(plot: figure, evaluation: Evaluation, look: Look) -> Any:
+    interval, colour = evaluation.rmse_interval, look.colour(evaluation.network)
+    source = ColumnDataSource(
+        {
+            "name": [evaluation.network],
+            "rmse": [evaluation.rmse],
+            "low": [interval.low],
+            "high": [interval.high],
+            "text": [f"{evaluation.rmse:.4f}"],
+        }
+    )
+    plot.segment("low", "name", "high", "name", source=source, color=colour, line_width=3)
+    for end in ("low", "high"):
+        plot.scatter(
+            end, "name", source=source, marker="dash", angle=1.5708, size=14, color=colour,
+            line_width=3,
+        )
+    _write(plot, source, "high")
+    return plot.scatter(
+        "rmse", "name", source=source, marker=look.marker(evaluation.network), size=11, color=colour
+    )
+
+
+def _write(plot: figure, source: ColumnDataSource, after: str) -> None:
+    plot.text(
+        after,
+        "name",
+        "text",
+        source=source,
+        x_offset=12,
+        text_baseline="middle",
+        text_font=value(style.FONT),
+        text_font_size="13px",
+        text_color=style.INK,
+    )
+
+
+def _leave_room(plot: figure, evaluations: Sequence[Evaluation]) -> None:
+    """Set the range of x so that the figures beside the points fit, on a phone too."""
+    ends = [end for one in evaluations for end in (one.rmse_interval.low, one.rmse_interval.high)]
+    ends += evaluations[0].baselines.values()
+    span = max(ends) - min(ends)
+    plot.x_range.start = min(ends) - 0.06 * span
+    plot.x_range.end = max(ends) + 0.25 * span
+
+
+def residuals(evaluations: Sequence[Evaluation], look: Look) -> figure:
+    """Draw how rating − predicted is spread over the test part, a line a network."""
+    plot = style.canvas("rating − predicted", "share of test ratings")
+    plot.yaxis.formatter = NumeralTickFormatter(format="0%")
+    entries = []
+    for evaluation in evaluations:
+        counts, edges = evaluation.residuals.counts, evaluation.residuals.edges
+        total = max(sum(counts), 1)
+        source = ColumnDataSource(
+            {
+                "middle": [(low + high) / 2 for low, high in itertools.pairwise(edges)],
+                "share": [count / total for count in counts],
+            }
+        )
+        line = plot.step(
+            "middle", "share", source=source, mode="center", line_width=2,
+            color=look.colour(evaluation.network),
+        )
+        entries.append((evaluation.network, [line]))
+    style.legend(plot, entries)
+    return plot
+
+
+def by_rating(evaluations: Sequence[Evaluation], look: Look) -> figure:
+    """Draw the RMSE for each value of the rating."""
+    groups = {evaluation.network: evaluation.by_rating for evaluation in evaluations}
+    return _by_group("the rating", groups, look)
+
+
+def by_activity(evaluations: Sequence[Evaluation], look: Look) -> figure:
+    """Draw the RMSE by how many ratings of the user training has seen."""
+    groups = {evaluation.network: evaluation.by_activity for evaluation in evaluations}
+    return _by_group("ratings of the user in the train part", groups, look)
+
+
+def _by_group(x_title: str, groups: dict[str, tuple[Group, ...]], look: Look) -> figure:
+    labels = [group.label for group in next(iter(groups.values()))]
+    plot = style.canvas(x_title, "RMSE", x_range=FactorRange(*labels))
+    entries = []
+    for network, rows in groups.items():
+        source = ColumnDataSource(
+            {
+                "network": [network] * len(rows),
+                "label": [row.label for row in rows],
+                "rmse": [row.rmse for row in rows],
+                "n": [row.n_ratings for row in rows],
+            }
+        )
+        colour = look.colour(network)
+        line = plot.line("label", "rmse", source=source, color=colour, line_width=1.5)
+        dots = plot.scatter(
+            "label", "rmse", source=source, color=colour, marker=look.marker(network), size=9
+        )
+        tooltips = [("network", "@network"), (x_title, "@label"), ("RMSE", "@rmse{0.0000}")]
+        style.hover(plot, [*tooltips, ("test ratings", "@n{0,0}")], [dots])
+        entries.append((network, [line, dots]))
+    style.legend(plot, entries)
+    return plot

@@ -1,0 +1,91 @@
+"""Draw the report of a run: every network of the plan against each other and the baselines.
+
+python -m mftasks report --run-id try-1
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import msgspec
+
+from mftasks import progress
+from mftasks.records import (
+    Evaluation,
+    Profile,
+    PublishedFile,
+    Report,
+    RunPlan,
+    SplitRef,
+    TrainResult,
+)
+from mftasks.store import sha256_of
+from mftasks.workspace import Workspace, network_key, run_key
+
+log = logging.getLogger(__name__)
+
+HTML = "text/html; charset=utf-8"
+SYMBOL = "model-symbol.json"
+
+
+def report(workspace: Workspace, run_id: str, *, tell: progress.Tell = progress.silent) -> Report:
+    """Write the pages, and the record that gathers what the run found out.
+
+    Raises `MissingRecord` where a network of the plan has not been trained and evaluated.
+    """
+    key = run_key(run_id, "report.json")
+    found = workspace.find(key, Report)
+    if found is not None:
+        return found
+    gathered = _gathered(workspace, run_id)
+    files = tuple(_put_pages(workspace, gathered))
+    log.info("report: %s is best of %d networks", gathered.best, len(gathered.results))
+    return workspace.write(key, msgspec.structs.replace(gathered, files=files))
+
+
+def _gathered(workspace: Workspace, run_id: str) -> Report:
+    plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
+    networks = [training.network for training in plan.trainings]
+    evaluations = [
+        workspace.read(network_key(run_id, network, "evaluation.json"), Evaluation)
+        for network in networks
+    ]
+    results = [
+        workspace.read(network_key(run_id, network, "train.json"), TrainResult)
+        for network in networks
+    ]
+    return Report(
+        plan=plan,
+        profile=workspace.read(run_key(run_id, "profile.json"), Profile),
+        split=workspace.read(run_key(run_id, "split.json"), SplitRef),
+        results=tuple(results),
+        evaluations=tuple(evaluations),
+        best=min(evaluations, key=lambda evaluation: evaluation.rmse).network,
+        files=(),
+    )
+
+
+def _put_pages(workspace: Workspace, run: Report) -> Iterator[PublishedFile]:
+    from mftasks.plots import page
+
+    symbols = {
+        result.config.network: workspace.fetch(result.bundle.files[SYMBOL]).read_text()
+        for result in run.results
+    }
+    for name, draw in (("report.html", page.report), ("comparison.html", page.comparison)):
+        yield _put_page(workspace, run_key(run.plan.run_id, name), name, draw(run, symbols))
+
+
+def _put_page(workspace: Workspace, key: str, name: str, page: bytes) -> PublishedFile:
+    """Put a page; one that an interrupted try left there stays, as Bokeh numbers plots anew."""
+    if not workspace.store.put_if_absent(key, page, HTML):
+        page = workspace.store.get(key)
+    return PublishedFile(
+        name=name,
+        key=key,
+        sha256=sha256_of(page),
+        n_bytes=len(page),
+        content_type=HTML,
+        role="page",
+    )

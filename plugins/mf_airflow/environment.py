@@ -1,0 +1,92 @@
+"""The environment of the embedded stack's Airflow: loopback only, no telemetry, its own secrets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from mf_airflow.process import write_secret
+
+ROOT = Path(__file__).resolve().parents[2]
+USER = "admin"
+NO_PROXY = "127.0.0.1,localhost"
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what nobody else may know; drawn once, and kept in a file of mode 0600."""
+
+    password: str
+    jwt_secret: str
+    session_key: str
+    fernet_key: str
+
+
+def own_secrets(folder: Path) -> Secrets:
+    """Return the secrets of the stack in `folder`, drawn where there are none."""
+    path = folder / "secrets.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Secrets)
+    except (FileNotFoundError, msgspec.DecodeError):
+        drawn = Secrets(
+            password=secrets.token_urlsafe(12),
+            jwt_secret=secrets.token_urlsafe(64),
+            session_key=secrets.token_urlsafe(32),
+            fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_secret(path, msgspec.json.encode(drawn).decode())
+        return drawn
+
+
+def airflow_environment(
+    home: Path, own: Secrets, *, database: str, port: int, scheduled: bool
+) -> dict[str, str]:
+    """Return the variables that Airflow is configured by; `scheduled` lets it start runs itself."""
+    passwords = home / "passwords.json"
+    write_secret(passwords, json.dumps({USER: own.password}))
+    address = f"http://127.0.0.1:{port}"
+    configuration = {
+        "API__BASE_URL": address,
+        "API__HOST": "127.0.0.1",
+        "API__PORT": str(port),
+        "API__SECRET_KEY": own.session_key,
+        "API__WORKERS": "1",
+        "API_AUTH__JWT_SECRET": own.jwt_secret,
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__FERNET_KEY": own.fernet_key,
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__PARALLELISM": "8",
+        "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "DATABASE__SQL_ALCHEMY_CONN": database,
+        "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+        "SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
+        "USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    return {"AIRFLOW_HOME": str(home)} | {
+        f"AIRFLOW__{name}": value for name, value in configuration.items()
+    }
+
+
+def inherited(given: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment free of another Airflow's settings, which finds this checkout.
+
+    Nothing that goes to loopback takes the way over a proxy.
+    """
+    kept = {name: value for name, value in given.items() if not name.startswith("AIRFLOW_")}
+    kept.pop("MF_PROGRESS", None)
+    for name in ("NO_PROXY", "no_proxy"):
+        kept[name] = ",".join(filter(None, [NO_PROXY, given.get(name)]))
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), given.get("PYTHONPATH")]))
+    return kept
