@@ -20,7 +20,15 @@ MAX_BYTES = 8 << 30
 MAX_RATIO = 200
 CHUNK = 1 << 20
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, struct.error, OSError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    OSError,
+)
 
 
 def extract(archive: Path, members: tuple[str, ...], folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,9 +43,11 @@ class Batches:
         self.seed = seed
         self.size = min(batch_size, len(part.ratings))
         self.arrays = [nd.array(array, ctx=device, dtype=array.dtype) for array in part]
-        # The last batch is shorter: memory that is planned once needs a graph for each length.
-        self.objectives = {n: _compiled(network, l2) for n in self._lengths()}
-        self.sums = {n: nd.zeros(n, ctx=device) for n in self._lengths()}
+        starts = range(0, len(part.ratings), self.size)
+        self.views = [[array[at : at + self.size] for array in self.arrays] for at in starts]
+        # The last batch may be shorter: memory that is planned once needs a graph for each length.
+        lengths = {len(ratings) for _, _, ratings in self.views}
+        self.objectives = {n: _compiled(network, l2) for n in lengths}
 
     def train(
         self,
@@ -56,23 +58,20 @@ class Batches:
     ) -> Pooled:
         """Train on every rating once; return the errors of the predictions as they were made."""
         self._shuffle(epoch)
-        for squared in self.sums.values():
-            squared[:] = 0
-        for users, items, ratings in self._slices():
-            n = len(ratings)
-            with autograd.record():
-                loss, squared = self.objectives[n](users, items, ratings)
-            loss.backward()
-            nd.elemwise_add(self.sums[n], squared, out=self.sums[n])
-            optimizer.apply(n, learning_rate)
-            on_batch()
-        total = sum(
-            float(squared.asnumpy().sum(dtype=np.float64)) for squared in self.sums.values()
-        )
+        total = 0.0
+        ahead = max(1, AHEAD // self.size)
+        for at in range(0, len(self.views), ahead):
+            errors = []
+            for users, items, ratings in self.views[at : at + ahead]:
+                n = len(ratings)
+                with autograd.record():
+                    loss, squared = self.objectives[n](users, items, ratings)
+                loss.backward()
+                optimizer.apply(n, learning_rate)
+                errors.append(squared)
+                on_batch()
+            total += float(nd.concat(*errors, dim=0).asnumpy().sum(dtype=np.float64))
         return Pooled(squared=total, n=len(self.part.ratings))
-
-    def _lengths(self) -> set[int]:
-        return {self.size, len(self.part.ratings) % self.size or self.size}
 
     def _shuffle(self, epoch: int) -> None:
         """Seed everything random of this epoch, and put the ratings into its order."""
@@ -81,15 +80,6 @@ class Batches:
         order = np.random.default_rng(seeds).permutation(len(self.part.ratings))
         for array, ordered in zip(self.arrays, self.part, strict=True):
             array[:] = ordered[order]
-
-    def _slices(self) -> Iterator[list[Any]]:
-        ahead = 0
-        for start in range(0, len(self.part.ratings), self.size):
-            yield [array[start : start + self.size] for array in self.arrays]
-            ahead += self.size
-            if ahead >= AHEAD:
-                ahead = 0
-                self.sums[self.size].wait_to_read()
 
 
 def validate(

@@ -152,8 +152,8 @@ class Bundle:
         Unknown ids fall back to what is known: the item's mean rating for a user whom training has
         not seen, the user's mean for such an item, and the mean of all ratings for both.
         """
-        users = _find(user_ids, self.tables.user_ids)
-        items = _find(item_ids, self.tables.item_ids)
+        users = positions(user_ids, self.tables.user_ids)
+        items = positions(item_ids, self.tables.item_ids)
         shape = np.broadcast_shapes(users.shape, items.shape)
         pairs = (np.broadcast_to(side, shape).ravel() for side in (users, items))
         return self.predict_at(*pairs, clip=clip).reshape(shape)
@@ -181,12 +181,12 @@ class Bundle:
         ratings of the overall mean so that one enthusiast does not decide.
         """
         everything = np.arange(len(self.tables.item_ids), dtype=np.int32)
-        (user,) = _find([user_id], self.tables.user_ids)
+        (user,) = positions([user_id], self.tables.user_ids)
         if user >= 0:
             scores = self.predict_at(np.full_like(everything, user), everything, clip=False)
         else:
             scores = self._damped_means()
-        without = _find(list(exclude), self.tables.item_ids)
+        without = positions(list(exclude), self.tables.item_ids)
         scores[without[without >= 0]] = -np.inf
         best = _largest(scores, top)
         shown = scores[best].clip(self.header.min_rating, self.header.max_rating)
@@ -268,17 +268,6 @@ def _imported(symbol: Path, parameters: Path) -> Any:
     network.collect_params().setattr("grad_req", "null")
     network.hybridize(static_alloc=True)
     return network
-
-
-def _find(ids: ArrayLike, known: Ids) -> Positions:
-    """Return positions as `ratings.positions` does; a word is unknown where ids are numbers."""
-    wanted = np.asarray(ids)
-    if known.dtype.kind == "i" and wanted.dtype.kind in "UO":
-        words = wanted.astype(str)
-        numeric = np.char.isdecimal(words) & (np.char.str_len(words) < 19)
-        found = positions(np.where(numeric, words, "0").ravel(), known).reshape(words.shape)
-        return np.where(numeric, found, np.int32(-1))
-    return positions(wanted.ravel(), known).reshape(wanted.shape)
 
 
 def _largest(scores: Floats, top: int) -> NDArray[np.intp]:

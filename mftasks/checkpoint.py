@@ -1,16 +1,16 @@
 """Checkpoints: all that a training needs to go on after an epoch, one atomic object each.
 
-runs/<run_id>/<network>/checkpoints/<epoch>.npz holds weights, the optimizer's moments, the best
-weights so far, and a header with history and fingerprint. The random state needs no room: every
-epoch seeds itself from (seed, epoch).
+runs/<run_id>/<network>/checkpoints/<epoch>.checkpoint is a sha256 of 32 bytes and then an npz:
+weights, the optimizer's moments, the best weights so far, and a header with history and
+fingerprint. The random state needs no room: every epoch seeds itself from (seed, epoch).
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import time
-import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ARRAYS = ("weights", "moments", "best_weights")
-DAMAGED = (ValueError, KeyError, OSError, zipfile.BadZipFile, msgspec.DecodeError)
+DIGEST = 32  # bytes
 
 
 class State(NamedTuple):
@@ -49,6 +49,10 @@ class State(NamedTuple):
     def epoch(self) -> int:
         """Return the number of epochs that are done."""
         return len(self.history)
+
+
+class _Unusable(Exception):
+    """Say why a checkpoint is passed by; it never leaves this module."""
 
 
 class _Header(Record, frozen=True, kw_only=True):
@@ -87,7 +91,7 @@ class Checkpoints:
         for key in reversed(self._store.list(self._prefix)):
             try:
                 state = _decoded(self._store.get(key), self._fingerprint)
-            except (*DAMAGED, MissingRecord) as error:
+            except (_Unusable, MissingRecord) as error:
                 log.warning("checkpoint %s is passed by: %s", key, error)
             else:
                 self._saved_epoch = state.epoch
@@ -118,7 +122,7 @@ class Checkpoints:
             log.warning("no checkpoint of epoch %d: %s", state.epoch, error)
 
     def _put(self, state: State) -> None:
-        key = f"{self._prefix}{state.epoch:05d}.npz"
+        key = f"{self._prefix}{state.epoch:05d}.checkpoint"
         self._store.put(key, _encoded(state, self._fingerprint), BINARY)
         self._saved_epoch = state.epoch
         self._prune(key)
@@ -140,14 +144,18 @@ def _encoded(state: State, fingerprint: str) -> bytes:
     named = {f"{field}.{i}": array for field in ARRAYS for i, array in enumerate(fields[field])}
     buffer = io.BytesIO()
     np.savez(buffer, header=np.frombuffer(msgspec.json.encode(header), np.uint8), **named)
-    return buffer.getvalue()
+    return hashlib.sha256(buffer.getbuffer()).digest() + buffer.getbuffer()
 
 
 def _decoded(data: bytes, fingerprint: str) -> State:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        header = msgspec.json.decode(arrays["header"].tobytes(), type=_Header)
-        if header.fingerprint != fingerprint:
-            raise ValueError("it is of other data, another configuration or other code")
+    content = memoryview(data)[DIGEST:]
+    if hashlib.sha256(content).digest() != data[:DIGEST]:
+        raise _Unusable("it is damaged")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        header = msgspec.json.decode(arrays["header"].tobytes())
+        if header["fingerprint"] != fingerprint:
+            raise _Unusable("it is of other data, another configuration or other code")
+        header = msgspec.convert(header, _Header)
         weights, moments, best = (
             [arrays[f"{field}.{i}"] for i in range(header.counts[field])] for field in ARRAYS
         )

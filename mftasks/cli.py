@@ -12,9 +12,10 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -26,7 +27,7 @@ from mftasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mftasks.published import Published
-    from mftasks.records import Manifest
+    from mftasks.records import Manifest, Record
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,13 +59,12 @@ LATEST = Path("output/latest")
 def main() -> None:
     """Run the command line; exits with the code that belongs to the error."""
     _log_to_stderr()
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
     try:
-        app(standalone_mode=True)
+        app()
     except errors.MfError as error:
         _fail(f"{type(error).__name__}: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        _fail("Interrupted: stopped by a signal", errors.Interrupted.exit_code)
 
 
 @app.command("run")
@@ -75,7 +75,7 @@ def run_all(store: StoreOption = None, given: SetOption = None, run_id: str | No
     workspace = _workspace(store)
     name = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     with progress.teller(workspace.settings.progress) as tell:
-        manifest = pipeline.run(workspace, name, _values(given or []), tell=tell)
+        manifest = pipeline.run(workspace, name, parameters(given or []), tell=tell)
     _show_results(manifest)
     out.print(f"published: {workspace.store.uri}/runs/{name}", soft_wrap=True)
 
@@ -85,11 +85,7 @@ def plan(run_id: RunOption, store: StoreOption = None, given: SetOption = None) 
     """Resolve and validate every parameter of a run."""
     from mftasks.steps.plan import plan as step
 
-    out.print_json(_json(step(_workspace(store), run_id, _values(given or []))))
-
-
-class _Step(Protocol):
-    def __call__(self, workspace: Workspace, *args: str, tell: progress.Tell) -> Any: ...
+    out.print_json(_json(step(_workspace(store), run_id, parameters(given or []))))
 
 
 @app.command()
@@ -194,7 +190,7 @@ def _published(where: str | None, store: str | None) -> Published:
     return published.open_run(_workspace(store), where)
 
 
-def _do(step: _Step, store: str | None, *arguments: str) -> None:
+def _do(step: Callable[..., Record], store: str | None, *arguments: str) -> None:
     workspace = _workspace(store)
     mode = workspace.settings.progress
     with progress.teller(mode) as tell:
@@ -208,17 +204,22 @@ def _workspace(store: str | None) -> Workspace:
     return Workspace(settings.read(environment))
 
 
-def _values(pairs: list[str]) -> dict[str, Any]:
-    """Turn `key=value` pairs into parameters; values are JSON where they parse as such."""
+def parameters(pairs: list[str]) -> dict[str, Any]:
+    """Turn `key=value` pairs into parameters; values are JSON where they parse as such.
+
+    `overrides.mlp.epochs=3` reaches into objects. Raises `InvalidPlan` for anything else.
+    """
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
-        if not equals:
-            raise errors.InvalidPlan(f"--set {pair!r} is not of the form key=value")
         *path, last = key.split(".")
         target = values
         for part in path:
             target = target.setdefault(part, {})
+            if not isinstance(target, dict):
+                raise errors.InvalidPlan(f"--set {pair!r}: {part!r} has a value of its own already")
+        if not equals:
+            raise errors.InvalidPlan(f"--set {pair!r} is not of the form key=value")
         target[last] = _value(text)
     return values
 
@@ -230,7 +231,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _json(record: Any) -> str:
+def _json(record: Record) -> str:
     import msgspec
 
     return msgspec.json.encode(record).decode()
@@ -249,8 +250,8 @@ def _show_results(manifest: Manifest) -> None:
     out.print(table)
 
 
-def _interrupted(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _interrupted(number: int, _: object) -> NoReturn:
+    raise errors.Interrupted(f"stopped by {signal.Signals(number).name}; start it again to go on")
 
 
 def _log_to_stderr() -> None:

@@ -30,7 +30,7 @@ _EXPECTED = {
     "rating": "a number",
     "timestamp": "seconds since 1970 or an ISO 8601 moment",
 }
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 
 
 def read(path: Path, format: str) -> RatingsTable:

@@ -1,13 +1,17 @@
-"""The optimizer of a training: MXNet's own update rules, with moments that can be saved and put back.
+"""The optimizer of a training: MXNet's update operators, and moments that can be saved and put back.
 
-Gluon's `Trainer` saves its state as a pickle, and its store for gradients has no use on one device.
+Gluon's `Trainer` would save them as a pickle, and spends more time in Python than a small network
+spends on its gradients. Adam is that of Kingma and Ba (2015); where gradients are row-sparse, rows
+that a batch does not touch keep weights and moments ("lazy").
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import TYPE_CHECKING, Any
 
-from mftasks.mx import mx, nd
+from mftasks.mx import nd
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,50 +20,76 @@ if TYPE_CHECKING:
     from mftasks.checkpoint import State
     from mftasks.records import TrainConfig
 
+BETA1, BETA2 = 0.9, 0.999  # MXNet's defaults
+
 
 class Optimizer:
     """Update the parameters of an initialized network after each batch.
 
-    Weight decay applies to parameters whose names end in `weight`, as MXNet's own training does.
+    Weight decay applies to parameters whose names end in `weight`, as in MXNet's own training.
     """
 
     def __init__(self, parameters: list[Any], config: TrainConfig, start: State | None) -> None:
         self.n_updates = start.n_updates if start else 0
-        self._rule = mx.optimizer.create(
-            config.optimizer,
-            wd=config.weight_decay,
-            param_idx2name={i: parameter.name for i, parameter in enumerate(parameters)},
-            begin_num_update=self.n_updates,
-            **_options(config),
-        )
-        self._weights = [parameter.data() for parameter in parameters]
-        self._gradients = [parameter.grad() for parameter in parameters]
-        self._moments = [self._rule.create_state(i, w) for i, w in enumerate(self._weights)]
+        self._adam = config.optimizer == "adam"
+        self._slots = [_Slot(parameter, config) for parameter in parameters]
+        # One call updates all parameters that need no call of their own.
+        self._fused = [slot for slot in self._slots if self._adam and slot.is_plain]
+        self._single = [slot for slot in self._slots if slot not in self._fused]
+        self._scales: dict[int, nd.NDArray] = {}
         if start:
-            for mine, saved in zip(self._flat(), start.moments, strict=True):
+            for mine, saved in zip(self._moments(), start.moments, strict=True):
                 mine[:] = saved
 
     def apply(self, n_ratings: int, learning_rate: float) -> None:
         """Update by the gradients of a loss that is summed over `n_ratings`."""
         self.n_updates += 1
-        self._rule.rescale_grad = 1.0 / n_ratings
-        self._rule.set_learning_rate(learning_rate)
-        for i, weight in enumerate(self._weights):
-            self._rule.update(i, weight, self._gradients[i], self._moments[i])
+        if self._adam:
+            learning_rate *= math.sqrt(1 - BETA2**self.n_updates) / (1 - BETA1**self.n_updates)
+        if self._fused:
+            self._update_fused(n_ratings, learning_rate)
+        for slot in self._single:
+            slot.update(lr=learning_rate * slot.rate, rescale_grad=1.0 / n_ratings)
 
     def moments(self) -> list[NDArray[np.float32]]:
         """Return copies of all moments, in a fixed order."""
-        return [moment.asnumpy() for moment in self._flat()]
+        return [moment.asnumpy() for moment in self._moments()]
 
-    def _flat(self) -> list[nd.NDArray]:
-        return [
-            moment
-            for state in self._moments
-            for moment in (state if isinstance(state, tuple) else (state,))
-            if moment is not None
-        ]
+    def _moments(self) -> list[nd.NDArray]:
+        return [moment for slot in self._slots for moment in slot.moments]
+
+    def _update_fused(self, n_ratings: int, learning_rate: float) -> None:
+        weights = [slot.weight for slot in self._fused]
+        if n_ratings not in self._scales:
+            self._scales[n_ratings] = nd.full(1, 1.0 / n_ratings, ctx=weights[0].context)
+        n = len(weights)
+        nd.contrib.multi_adamw_update(
+            weights,
+            [slot.gradient for slot in self._fused],
+            [slot.moments[0] for slot in self._fused],
+            [slot.moments[1] for slot in self._fused],
+            self._scales[n_ratings],
+            out=weights,
+            lrs=[learning_rate * slot.rate for slot in self._fused],
+            etas=[1.0] * n,
+            wds=[0.0] * n,
+        )
 
 
-def _options(config: TrainConfig) -> dict[str, Any]:
-    lazy = {"lazy_update": config.lazy}
-    return lazy if config.optimizer == "adam" else {"momentum": config.momentum, **lazy}
+class _Slot:
+    """Hold one parameter with its gradient and moments, and how it is updated."""
+
+    def __init__(self, parameter: Any, config: TrainConfig) -> None:
+        self.weight = parameter.data()
+        self.gradient = parameter.grad()
+        self.rate = parameter.lr_mult
+        n_moments = 2 if config.optimizer == "adam" else int(config.momentum > 0)
+        self.moments = [nd.zeros_like(self.weight) for _ in range(n_moments)]
+        decay = config.weight_decay if parameter.name.endswith("weight") else 0.0
+        self.is_plain = decay == 0 and self.gradient.stype == "default"
+        operator = (nd.sgd_update, nd.sgd_mom_update, nd.adam_update)[n_moments]
+        options = {"wd": decay, "lazy_update": config.lazy}
+        if n_moments == 1:
+            options["momentum"] = config.momentum
+        given = (self.weight, self.gradient, *self.moments)
+        self.update = functools.partial(operator, *given, out=self.weight, **options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -19,6 +20,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from mftasks.records import EpochMetrics, Record
 
 log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 2.0
 
 
 class Tick(Record, frozen=True, kw_only=True):
@@ -73,7 +76,7 @@ def teller(mode: str) -> Iterator[Tell]:
         with _Bars() as bars:
             yield bars
     else:
-        yield lambda tick: log.info("%s", describe(tick))
+        yield _Lines()
 
 
 def _tell_json(tick: Tick) -> None:
@@ -81,13 +84,27 @@ def _tell_json(tick: Tick) -> None:
     sys.stdout.flush()
 
 
+class _Lines:
+    """Log every epoch, and transfers every few seconds and at their end."""
+
+    def __init__(self) -> None:
+        self._quiet_until: dict[str, float] = {}
+
+    def __call__(self, tick: Tick) -> None:
+        now = time.monotonic()
+        due = now >= self._quiet_until.setdefault(tick.work, now + QUIET_SECONDS)
+        if tick.unit == "epochs" or tick.done == tick.total or due:
+            self._quiet_until[tick.work] = now + QUIET_SECONDS
+            log.info("%s", describe(tick))
+
+
 class _Bars:
     """Show one bar for each piece of work."""
 
     def __init__(self) -> None:
         self._bars = Progress(
-            TextColumn("{task.description:<14}"),
-            BarColumn(),
+            TextColumn("{task.description:<15}"),
+            BarColumn(bar_width=24),
             TextColumn("{task.fields[told]}"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
@@ -104,7 +121,16 @@ class _Bars:
     def __call__(self, tick: Tick) -> None:
         if tick.work not in self._tasks:
             self._tasks[tick.work] = self._bars.add_task(tick.work, told="")
-        told = describe(tick).partition(": ")[2]
+        told = _brief(tick)
         self._bars.update(
             self._tasks[tick.work], completed=tick.done, total=tick.total or None, told=told
         )
+
+
+def _brief(tick: Tick) -> str:
+    if tick.unit == "bytes":
+        return f"{tick.done / 1e6:.1f} MB"
+    if tick.epoch is None:
+        return f"{tick.done:,} of {tick.total:,}"
+    rmse = tick.epoch.train_rmse if tick.epoch.valid_rmse is None else tick.epoch.valid_rmse
+    return f"{tick.done}/{tick.total}  RMSE {rmse:.4f}"

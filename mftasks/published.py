@@ -10,11 +10,12 @@ Whatever is read is checked against the manifest's sha256 first.
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,15 +26,17 @@ from mftasks.errors import (
     UnknownNetwork,
     did_you_mean,
 )
-from mftasks.records import BlobRef, Manifest, PublishedFile, SplitRef
+from mftasks.records import BlobRef, Manifest, PublishedFile
 from mftasks.store import sha256_of
 from mftasks.workspace import Workspace, run_key
 
 if TYPE_CHECKING:
     from mftasks.bundle import Bundle
+    from mftasks.ratings import Part
 
 MANIFEST = "manifest.json"
 TITLES = "titles.json"
+RATED = "rated.npz"
 
 
 class Published:
@@ -71,6 +74,39 @@ class Published:
             return {}
         return msgspec.json.decode(self.path(TITLES).read_bytes(), type=dict[str, str])
 
+    def rated_by(self, user_id: int | str) -> list[int | str]:
+        """Return the ids of the items that a user has rated in the train part, unsorted.
+
+        They need no recommending. An unknown user has rated none.
+        """
+        import numpy as np
+
+        from mftasks.ratings import positions
+
+        with np.load(self.path(f"{self.manifest.best}/bundle/vocabulary.npz")) as vocabulary:
+            (user,) = positions([user_id], vocabulary["user_ids"])
+            item_ids = vocabulary["item_ids"]
+        if user < 0:
+            return []
+        with np.load(self.path(RATED)) as rated:
+            start, end = rated["starts"][user : user + 2]
+            items: list[int | str] = item_ids[rated["items"][start:end]].tolist()
+        return items
+
+
+def to_rated(train: Part) -> bytes:
+    """Return as npz which items each user has rated, as positions.
+
+    Those of user u are `items[starts[u]:starts[u + 1]]`.
+    """
+    import numpy as np
+
+    by_user = np.argsort(train.users, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(train.users))])
+    buffer = io.BytesIO()
+    np.savez(buffer, starts=starts, items=train.items[by_user])
+    return buffer.getvalue()
+
 
 def open_run(workspace: Workspace, run_id: str | None = None) -> Published:
     """Open a published run of the store, the latest by default.
@@ -103,23 +139,6 @@ def latest(workspace: Workspace) -> Manifest:
         raise MissingRecord(f"{workspace.store.uri} holds no published run; start one first")
     manifests = (workspace.read(key, Manifest) for key in keys)
     return max(manifests, key=lambda manifest: manifest.published_at)
-
-
-def rated(workspace: Workspace, manifest: Manifest, user_id: int | str) -> list[Any]:
-    """Return the ids of the items that a user rated in the train part, which need no recommending.
-
-    An unknown user has rated none.
-    """
-    from mftasks.ratings import positions, read_part, read_vocabulary
-
-    split = workspace.read(run_key(manifest.run_id, "split.json"), SplitRef)
-    vocabulary = read_vocabulary(workspace.fetch(split.vocabulary))
-    train = read_part(workspace.fetch(split.parts["train"]))
-    (user,) = positions([user_id], vocabulary.user_ids)
-    if user < 0:
-        return []
-    rated_items: list[Any] = vocabulary.item_ids[train.items[train.users == user]].tolist()
-    return rated_items
 
 
 def copy(workspace: Workspace, manifest: Manifest, folder: Path) -> Path:

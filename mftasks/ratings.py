@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     Ids = NDArray[np.int64] | NDArray[np.str_]
 
 
+DIGITS = 16  # so many are whole numbers in double precision too
+
+
 class Part(NamedTuple):
     """Hold n ratings: `users` and `items` are int32 positions in the vocabulary, or -1."""
 
@@ -30,13 +33,29 @@ class Vocabulary(NamedTuple):
 
 
 def positions(ids: Any, known: Ids) -> NDArray[np.int32]:
-    """Return the position of each of `ids` in the sorted `known`, -1 where it is not there."""
+    """Return the position of each of `ids` in the sorted `known`, -1 where it is not there.
+
+    Ids may be given as words where the known ones are numbers, and the other way round.
+    """
     import numpy as np
 
-    wanted = np.asarray(ids).astype(known.dtype.kind if known.dtype.kind == "U" else known.dtype)
-    found = np.searchsorted(known, wanted)
-    found[found == len(known)] = 0
+    wanted = np.asarray(ids)
+    wanted = wanted.astype(str) if known.dtype.kind == "U" else _numbers(wanted)
+    found = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     return np.where(known[found] == wanted, found, -1).astype(np.int32)
+
+
+def _numbers(ids: NDArray[Any]) -> NDArray[Any]:
+    """Return ids as numbers; words that are none become NaN, which equals no id."""
+    import numpy as np
+
+    if ids.dtype.kind not in "UO":
+        return ids
+    words = ids.astype(str)
+    numeric = np.char.isdecimal(words) & (np.char.str_len(words) < DIGITS)
+    if numeric.all():
+        return words.astype(np.int64)
+    return np.where(numeric, np.where(numeric, words, "0").astype(np.int64), np.nan)
 
 
 def to_npz(arrays: Part | Vocabulary) -> bytes:

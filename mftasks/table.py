@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 MISSING = -(2**63)
 """Stand for a missing integer: an id, or a timestamp. A missing string is empty, a rating NaN."""
 
-# With more possible values than this per row, sorting the ids is cheaper than a table of them all.
+# With more possible values than this per row, hashing the ids is cheaper than a table of them all.
 _MAX_SPREAD = 16
 _FREE_SPREAD = 1_000_000
 _BLOCK = 1 << 18
+# Batches of strings have dictionaries of their own: so many are merged into one at a time.
+_MERGED = 64
 
 
 class EncodedIds(NamedTuple):
@@ -58,15 +60,22 @@ def collected(batches: Any) -> dict[str, Any]:
     pieces: dict[str, list[Any]] = {}
     for batch in batches:
         for name, column in batch.items():
-            pieces.setdefault(name, []).append(_packed(column))
+            waiting = pieces.setdefault(name, [])
+            waiting.append(_packed(column))
+            if len(waiting) == _MERGED and not _is_numpy(waiting[0]):
+                pieces[name] = [_joined(waiting)]
     return {name: _joined(pieces.pop(name)) for name in list(pieces)}
 
 
 def encoded(column: Any) -> EncodedIds:
     """Encode a column of ids that `collected` gave; integers of 4 bytes are overwritten."""
+    return _encoded_integers(column) if _is_numpy(column) else _encoded_strings(column)
+
+
+def _is_numpy(column: Any) -> bool:
     import numpy as np
 
-    return _encoded_integers(column) if isinstance(column, np.ndarray) else _encoded_strings(column)
+    return isinstance(column, np.ndarray)
 
 
 def _packed(column: Any) -> Any:
@@ -94,21 +103,18 @@ def _joined(pieces: list[Any]) -> Any:
     import numpy as np
     import pyarrow as pa
 
-    return (
-        np.concatenate(pieces)
-        if isinstance(pieces[0], np.ndarray)
-        else pa.chunked_array(pieces).unify_dictionaries()
-    )
+    if _is_numpy(pieces[0]):
+        return np.concatenate(pieces)
+    return pa.chunked_array(pieces).unify_dictionaries().combine_chunks()
 
 
 def _encoded_integers(values: NDArray[Any]) -> EncodedIds:
-    """Encode by a table of all values between the least and the greatest, or else by sorting."""
+    """Encode by a table of all values between the least and the greatest, where that is short."""
     import numpy as np
 
     low, high = int(values.min()), int(values.max())
     if values.dtype != np.int32 or high - low > _MAX_SPREAD * len(values) + _FREE_SPREAD:
-        known, codes = np.unique(values, return_inverse=True)
-        return EncodedIds(codes.astype(np.int32), known.astype(np.int64))
+        return _encoded_sparse(values.astype(np.int64, copy=False))
     present = np.zeros(high - low + 1, bool)
     blocks = [values[start : start + _BLOCK] for start in range(0, len(values), _BLOCK)]
     for block in blocks:
@@ -119,14 +125,24 @@ def _encoded_integers(values: NDArray[Any]) -> EncodedIds:
     return EncodedIds(values, np.flatnonzero(present) + low)
 
 
+def _encoded_sparse(values: NDArray[np.int64]) -> EncodedIds:
+    import numpy as np
+    import pandas as pd
+
+    codes, found = pd.factorize(values)
+    order = np.argsort(found)
+    places = np.empty(len(found), np.int32)
+    places[order] = np.arange(len(found), dtype=np.int32)
+    return EncodedIds(places[codes], found[order])
+
+
 def _encoded_strings(column: Any) -> EncodedIds:
     import numpy as np
 
-    found = column.chunk(0).dictionary.to_numpy(zero_copy_only=False).astype(str)
-    known, places = np.unique(np.append(found, ""), return_inverse=True)
-    places = places.astype(np.int32)
-    codes = np.concatenate(
-        [places[chunk.indices.fill_null(len(found)).to_numpy()] for chunk in column.chunks]
-    )
-    used = np.bincount(codes, minlength=len(known)) > 0
-    return EncodedIds((np.cumsum(used, dtype=np.int32) - 1)[codes], known[used])
+    found = column.dictionary.to_numpy(zero_copy_only=False).astype(str)
+    indices = column.indices
+    if indices.null_count:
+        indices = indices.fill_null(len(found))
+        found = np.append(found, "")
+    known, places = np.unique(found, return_inverse=True)
+    return EncodedIds(places.astype(np.int32)[indices.to_numpy()], known)

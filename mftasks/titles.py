@@ -12,15 +12,16 @@ def read(path: Path) -> dict[str, str]:
     `u.item` (ml-100k), `movies.dat` (ml-1m, ml-10m), `movies.csv` (later ones), and RecBole's
     `*.item`, which keeps the year in a column of its own.
     """
-    text = _text(path.read_bytes())
+    # Not splitlines: it also splits at characters that a title may hold.
+    lines = _text(path.read_bytes()).replace("\r\n", "\n").split("\n")
     if path.name == "u.item":
-        rows = [line.split("|", 2)[:2] for line in text.splitlines()]
+        rows = [line.split("|", 2)[:2] for line in lines]
     elif path.suffix == ".dat":
-        rows = [line.split("::", 2)[:2] for line in text.splitlines()]
+        rows = [line.split("::", 2)[:2] for line in lines]
     elif path.suffix == ".item":
-        rows = [_with_year(line) for line in text.splitlines()[1:]]
+        rows = [_with_year(line) for line in lines[1:]]
     else:
-        rows = [row[:2] for row in csv.reader(text.splitlines())][1:]
+        rows = [row[:2] for row in csv.reader(lines)][1:]
     return {row[0]: row[1].strip() for row in rows if len(row) == 2 and row[1].strip()}
 
 

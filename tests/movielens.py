@@ -20,7 +20,11 @@ ROWS: list[Row] = [
     (7, 4, 2.0, 889751712),
     (15, 131262, 3.0, 887431973),
 ]
-TITLES = {"4": "Les Misérables (1995)", "31": "Dangerous Minds (1995)", "900": "American, An (1951)"}
+TITLES = {
+    "4": "Les Misérables (1995)",
+    "31": "Dangerous Minds (1995)",
+    "900": "American, An (1951)",
+}
 
 
 def half_stars(rows: list[Row]) -> list[Row]:
@@ -50,9 +54,7 @@ def titles(dataset: Dataset) -> bytes:
 
 def archive(dataset: Dataset, rows: list[Row]) -> bytes:
     """Return a zip that holds the rows where the data set's own zip has its ratings."""
-    return zip_of(
-        {dataset.ratings: ratings(dataset.format, rows), dataset.titles: titles(dataset)}
-    )
+    return zip_of({dataset.ratings: ratings(dataset.format, rows), dataset.titles: titles(dataset)})
 
 
 def zip_of(members: dict[str, bytes]) -> bytes:

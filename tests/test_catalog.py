@@ -39,7 +39,12 @@ def test_ml_100k_is_split_by_its_first_fold_and_everything_else_by_hash():
 
 @pytest.mark.parametrize(
     ("dataset", "uri"),
-    [("ml-100k", False), ("file:///tmp/a.csv", True), ("s3://b/a.csv", True), ("http://b/a", False)],
+    [
+        ("ml-100k", False),
+        ("file:///tmp/a.csv", True),
+        ("s3://b/a.csv", True),
+        ("http://b/a", False),
+    ],
 )
 def test_files_and_objects_are_uris(dataset: str, uri: bool):
     assert catalog.is_uri(dataset) is uri
@@ -62,7 +67,5 @@ def test_a_dag_can_import_the_catalogue_without_anything_heavy():
         "import sys, mftasks.catalog\n"
         "print([m for m in ('numpy', 'pandas', 'pyarrow', 'boto3') if m in sys.modules])"
     )
-    asked = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert asked.stdout.strip() == "[]"

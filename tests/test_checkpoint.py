@@ -66,7 +66,7 @@ def test_only_the_last_is_kept(store: LocalStore) -> None:
     with checkpoints(store) as kept:
         for epoch in (1, 2, 12):
             kept.save(state(epoch))
-    assert store.list(PREFIX) == [f"{PREFIX}00012.npz"]
+    assert store.list(PREFIX) == [f"{PREFIX}00012.checkpoint"]
 
 
 def test_those_of_other_data_or_code_are_passed_by(store: LocalStore) -> None:
@@ -79,8 +79,8 @@ def test_those_of_other_data_or_code_are_passed_by(store: LocalStore) -> None:
 def test_damaged_ones_are_passed_by_in_favour_of_older_ones(store: LocalStore, damage) -> None:
     with checkpoints(store) as kept:
         kept.save(state(1))
-    whole = store.get(f"{PREFIX}00001.npz")
-    store.put(f"{PREFIX}00002.npz", damage(whole), "")
+    whole = store.get(f"{PREFIX}00001.checkpoint")
+    store.put(f"{PREFIX}00002.checkpoint", damage(whole), "")
     assert_equal(checkpoints(store).latest(), state(1))
 
 
@@ -93,9 +93,7 @@ def test_one_flipped_bit_is_noticed_wherever_it_is(store: LocalStore) -> None:
         flipped = bytearray(whole)
         flipped[position] ^= 0x10
         store.put(key, bytes(flipped), "")
-        found = checkpoints(store).latest()
-        if found is not None:  # the bit was in a field that nobody reads
-            assert_equal(found, state(1))
+        assert checkpoints(store).latest() is None
 
 
 def test_offers_are_written_no_more_often_than_asked(store: LocalStore) -> None:
@@ -104,7 +102,7 @@ def test_offers_are_written_no_more_often_than_asked(store: LocalStore) -> None:
     assert store.list(PREFIX) == []
     with checkpoints(store, seconds=0) as kept:
         kept.offer(state(1))
-    assert store.list(PREFIX) == [f"{PREFIX}00001.npz"]
+    assert store.list(PREFIX) == [f"{PREFIX}00001.checkpoint"]
 
 
 def test_saving_waits_for_an_offer_that_is_being_written(store: LocalStore) -> None:
@@ -112,7 +110,7 @@ def test_saving_waits_for_an_offer_that_is_being_written(store: LocalStore) -> N
         for epoch in range(1, 6):
             kept.offer(state(epoch))
         kept.save(state(6))
-        assert store.list(PREFIX) == [f"{PREFIX}00006.npz"]
+        assert store.list(PREFIX) == [f"{PREFIX}00006.checkpoint"]
 
 
 def test_a_store_that_does_not_answer_costs_the_checkpoint_and_not_the_training(

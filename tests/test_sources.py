@@ -107,6 +107,24 @@ def test_a_server_without_the_file_is_asked_once(site: Web, tmp_path: Path):
     assert len(site.asked) == 1
 
 
+def test_a_source_that_has_refused_is_not_asked_again_while_others_are(tmp_path: Path):
+    asked = []
+
+    def refuse(folder: Path, tell: progress.Tell) -> sources.Served:
+        asked.append("refusing")
+        raise sources.Refused("HTTP 404")
+
+    def recover(folder: Path, tell: progress.Tell) -> sources.Served:
+        asked.append("late")
+        if len(asked) < 4:
+            raise SourceUnavailable("HTTP 503")
+        return sources.Served("late", folder, folder)
+
+    found = [sources.Source("refusing", refuse), sources.Source("late", recover)]
+    assert fetch(found, tmp_path).source == "late"
+    assert asked == ["refusing", "late", "late", "late"]
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -117,9 +135,7 @@ def test_a_server_without_the_file_is_asked_once(site: Web, tmp_path: Path):
     ],
     ids=["cut off", "truncated", "altered", "not a zip"],
 )
-def test_a_bad_file_is_fetched_afresh_once_and_then_refused(
-    site: Web, tmp_path: Path, bad: Answer
-):
+def test_a_bad_file_is_fetched_afresh_once_and_then_refused(site: Web, tmp_path: Path, bad: Answer):
     served = fetch(latest(site, bad, WHOLE), tmp_path)
     assert served.ratings.read_bytes() == movielens.ratings("csv", movielens.ROWS)
     assert len(site.asked) == 2
@@ -143,7 +159,7 @@ def test_the_md5_of_ml_32m_is_read_beside_its_zip(site: Web, tmp_path: Path):
     site.serve("/ml-32m.zip.md5", Answer(f"MD5 (ml-32m.zip) = {md5(data)}\n".encode()))
     assert fetch(sources.sources_of(dataset, site.base), tmp_path).ratings.exists()
     site.serve("/ml-32m.zip.md5", Answer(f"{'1' * 32}  ml-32m.zip\n".encode()))
-    with pytest.raises(ChecksumMismatch, match="but 1{32} was expected"):
+    with pytest.raises(ChecksumMismatch, match=r"but 1{32} was expected"):
         sources.fetch_first(
             sources.sources_of(dataset, site.base), tmp_path / "into", progress.silent
         )
@@ -207,16 +223,14 @@ def test_a_server_that_hangs_up_is_asked_again(tmp_path: Path):
         asked = []
 
         def hang_up() -> None:
-            for _ in range(sources.PASSES):
-                asked.append(1)
+            while True:
                 server.accept()[0].close()
+                asked.append(1)
 
-        thread = threading.Thread(target=hang_up)
-        thread.start()
+        threading.Thread(target=hang_up, daemon=True).start()
         base = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(SourceUnavailable):
             fetch(sources.sources_of(catalog.find("ml-latest"), base), tmp_path)
-        thread.join(10)
         assert len(asked) == sources.PASSES
 
 

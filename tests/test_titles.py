@@ -26,5 +26,7 @@ def test_the_mirror_keeps_the_year_apart(tmp_path: Path):
 
 def test_a_title_without_a_year_is_left_as_it_is_and_an_item_without_a_title_out(tmp_path: Path):
     path = tmp_path / "ml-100k.item"
-    path.write_text("item_id:token\n267\tunknown\tunknown\tunknown\n1412\tLand (1995)\tV\tDrama\n5\n")
+    path.write_text(
+        "item_id:token\n267\tunknown\tunknown\tunknown\n1412\tLand (1995)\tV\tDrama\n5\n"
+    )
     assert titles.read(path) == {"267": "unknown", "1412": "Land (1995)"}

@@ -92,7 +92,9 @@ def test_every_rating_is_trained_on_whatever_the_batch_size(data: trainer.Data) 
     untouched = config(epochs=1, learning_rate=1e-30, batch_size=64)
     (state,) = states(untouched, data)
     errors = data.train.ratings - SIZES.mean_rating
-    assert state.history[0].train_rmse == pytest.approx(float(np.sqrt(np.mean(errors**2))), abs=1e-3)
+    assert state.history[0].train_rmse == pytest.approx(
+        float(np.sqrt(np.mean(errors**2))), abs=1e-3
+    )
     assert state.n_updates == math.ceil(n / 64)
     for batch_size in (n, n - 1, 10 * n):
         (state,) = states(config(epochs=1, batch_size=batch_size), data)
@@ -138,7 +140,9 @@ def test_the_last_weights_are_kept_where_asked_or_nothing_is_held_out(data: trai
 def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(data: trainer.Data) -> None:
     reached: list[int] = []
     asked = config(optimizer="sgd", learning_rate=50.0, epochs=50)
-    with pytest.raises(TrainingDiverged, match=r"epoch \d+ is not finite at learning rate 50; lower"):
+    with pytest.raises(
+        TrainingDiverged, match=r"epoch \d+ is not finite at learning rate 50; lower"
+    ):
         trainer.fit(asked, data, on_epoch=lambda metrics, state: reached.append(metrics.epoch))
     assert len(reached) < 10
 

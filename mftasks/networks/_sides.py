@@ -53,7 +53,7 @@ class _Side(gluon.HybridBlock):
             self.embedding = gluon.nn.Embedding(
                 n,
                 params.factors,
-                weight_initializer=mx.init.Uniform(params.embedding_scale),
+                weight_initializer=_Around(params.embedding_center, params.embedding_scale),
                 sparse_grad=lazy,
             )
             self.tower = tower() if tower else None
@@ -79,6 +79,17 @@ class _Side(gluon.HybridBlock):
         return vectors, penalty, biases
 
 
+class _Around(mx.init.Initializer):
+    """Start weights evenly within `center` ± `scale`."""
+
+    def __init__(self, center: float, scale: float) -> None:
+        super().__init__(center=center, scale=scale)
+        self.low, self.high = center - scale, center + scale
+
+    def _init_weight(self, name: str, array: Any) -> None:
+        mx.random.uniform(self.low, self.high, out=array)
+
+
 class Residual(gluon.HybridBlock):
     """Add to its input what `body` makes of it."""
 
@@ -91,10 +102,13 @@ class Residual(gluon.HybridBlock):
         return inputs + self.body(inputs)
 
 
-def dense(n_inputs: int, n_outputs: int, scale: float) -> Any:
-    """Make a dense layer that starts within ±`scale`, or as Glorot and Bengio (2010) if 0."""
-    start = mx.init.Uniform(scale) if scale else mx.init.Xavier()
-    return gluon.nn.Dense(n_outputs, in_units=n_inputs, weight_initializer=start)
+def dense(n_inputs: int, n_outputs: int, params: Any) -> Any:
+    """Make a dense layer; its weights start within ±`dense_scale`, as Glorot's where that is 0."""
+    start = mx.init.Uniform(params.dense_scale) if params.dense_scale else mx.init.Xavier()
+    layer = gluon.nn.Dense(n_outputs, in_units=n_inputs, weight_initializer=start)
+    for parameter in (layer.weight, layer.bias):
+        parameter.lr_mult = params.dense_rate
+    return layer
 
 
 def sequence(*layers: Any) -> Any:

@@ -23,6 +23,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     factors: Annotated[int, Meta(ge=1, le=4096)] = 64
     biases: bool = True
     center: bool = True
+    embedding_center: float = 0.0
     embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
 
 

@@ -23,8 +23,10 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hidden: Annotated[int, Meta(ge=1, le=4096)] = 64
     biases: bool = True
     center: bool = True
+    embedding_center: float = 0.0
     embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
     dense_scale: Annotated[float, Meta(ge=0)] = 0.0
+    dense_rate: Annotated[float, Meta(gt=0)] = 1.0
 
 
 PRESETS = {
@@ -59,7 +61,7 @@ def build(sizes: Sizes, params: Params, *, lazy: bool) -> Any:
 
     def tower() -> Any:
         return sequence(
-            gluon.nn.Activation("relu"), dense(params.factors, params.hidden, params.dense_scale)
+            gluon.nn.Activation("relu"), dense(params.factors, params.hidden, params)
         )
 
     return Sides(sizes, params, lazy=lazy, tower=tower)

@@ -26,8 +26,10 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.5
     biases: bool = True
     center: bool = True
+    embedding_center: float = 0.0
     embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
     dense_scale: Annotated[float, Meta(ge=0)] = 0.0
+    dense_rate: Annotated[float, Meta(gt=0)] = 1.0
 
 
 PRESETS = {
@@ -63,10 +65,10 @@ def build(sizes: Sizes, params: Params, *, lazy: bool) -> Any:
     def layer() -> Any:
         return Residual(
             sequence(
-                dense(params.factors, params.hidden, params.dense_scale),
+                dense(params.factors, params.hidden, params),
                 gluon.nn.Activation("relu"),
                 gluon.nn.Dropout(params.dropout),
-                dense(params.hidden, params.factors, params.dense_scale),
+                dense(params.hidden, params.factors, params),
             )
         )
 

@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bokeh.models import ColumnDataSource, FactorRange
+from bokeh.models import ColumnDataSource, DatetimeTicker, FactorRange
 
 from mftasks.plots import style
 
@@ -22,7 +22,7 @@ BAR = style.COLOURS[0]
 def ratings(profile: Profile) -> figure:
     """Draw how often each rating was given."""
     counts = profile.rating_counts
-    plot = style.canvas("rating", "ratings", height=260, x_range=FactorRange(*counts))
+    plot = style.canvas("rating", "ratings", height=260, x_range=FactorRange(factors=list(counts)))
     source = ColumnDataSource(
         {
             "rating": list(counts),
@@ -40,7 +40,7 @@ def activity(histogram: Histogram, what: str) -> figure:
     """Draw how many users or items have how many ratings."""
     spans = [_span(low, high) for low, high in itertools.pairwise(histogram.edges)]
     plot = style.canvas(
-        f"ratings of the {what.rstrip('s')}", what, height=260, x_range=FactorRange(*spans)
+        f"ratings of the {what.rstrip('s')}", what, height=260, x_range=FactorRange(factors=spans)
     )
     plot.xaxis.major_label_orientation = 0.6
     source = ColumnDataSource({"span": spans, "n": list(histogram.counts)})
@@ -55,14 +55,13 @@ def _span(low: float, high: float) -> str:
     return f"{first:,}" if last <= first else f"{first:,} – {last:,}"
 
 
-def months(profile: Profile) -> figure | None:
-    """Draw how many ratings came in each month; None for data without timestamps."""
-    if not profile.ratings_per_month:
-        return None
+def months(profile: Profile) -> figure:
+    """Draw how many ratings came in each month."""
     starts = [
         datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC) for month in profile.ratings_per_month
     ]
     plot = style.canvas("", "ratings a month", height=260, x_axis_type="datetime")
+    plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=4)
     source = ColumnDataSource(
         {
             "month": list(profile.ratings_per_month),

@@ -78,29 +78,33 @@ def _compared(run: Report, look: style.Look) -> dict[str, figure]:
 def _page(
     template: str, run: Report, symbols: Symbols, look: style.Look, plots: dict[str, figure]
 ) -> bytes:
-    script, parts = components(plots)
+    script, parts = components({**plots})
     rows = sorted(_rows(run, symbols, look), key=lambda row: row.evaluation.rmse)
     best = next(row for row in rows if row.network == run.best)
-    text = _environment().get_template(template).render(
-        run=run,
-        rows=rows,
-        best=best,
-        headline=words.headline(best.evaluation),
-        summary=words.summary(best.evaluation, run.profile.dataset.name),
-        in_words=", ".join(f"{row.network} {row.evaluation.rmse:.4f}" for row in rows),
-        split_in_words=words.split(run.split.config),
-        baselines=dict(sorted(best.evaluation.baselines.items(), key=lambda one: one[1])),
-        validated=any(result.history[0].valid_rmse is not None for result in run.results),
-        longest=max(result.seconds for result in run.results),
-        cpu=sum(result.cpu_seconds for result in run.results),
-        plots={name: Markup(part) for name, part in parts.items()},
-        library=Markup(Resources(mode="inline", components=["bokeh"]).render_js()),
-        script=Markup(script),
-        colours=style.COLOURS,
-        colours_on_black=style.COLOURS_ON_BLACK,
-        ink=style.INK,
-        faint=style.FAINT,
-        paper=style.PAPER,
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            run=run,
+            rows=rows,
+            best=best,
+            headline=words.headline(best.evaluation),
+            summary=words.summary(best.evaluation, run.profile.dataset.name),
+            in_words=", ".join(f"{row.network} {row.evaluation.rmse:.4f}" for row in rows),
+            split_in_words=words.split(run.split.config),
+            baselines=dict(sorted(best.evaluation.baselines.items(), key=lambda one: one[1])),
+            validated=any(result.history[0].valid_rmse is not None for result in run.results),
+            longest=max(result.seconds for result in run.results),
+            cpu=sum(result.cpu_seconds for result in run.results),
+            plots={name: Markup(part) for name, part in parts.items()},
+            library=Markup(Resources(mode="inline", components=["bokeh"]).render_js()),
+            script=Markup(script),
+            colours=style.COLOURS,
+            colours_on_black=style.COLOURS_ON_BLACK,
+            ink=style.INK,
+            faint=style.FAINT,
+            paper=style.PAPER,
+        )
     )
     return text.encode()
 
@@ -131,5 +135,3 @@ def _environment() -> Environment:
     )
     environment.filters.update(words.FILTERS)
     return environment
-
-

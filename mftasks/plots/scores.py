@@ -23,7 +23,13 @@ def final(evaluations: Sequence[Evaluation], look: Look) -> figure:
     baselines = evaluations[0].baselines
     scores = {evaluation.network: evaluation.rmse for evaluation in evaluations}
     names = sorted({**scores, **baselines}, key=lambda name: -{**scores, **baselines}[name])
-    plot = style.canvas("test RMSE", "", height=70 + 44 * len(names), y_range=FactorRange(*names))
+    plot = style.canvas(
+        "test RMSE",
+        "",
+        height=70 + 44 * len(names),
+        x_range=_room(evaluations),
+        y_range=FactorRange(factors=names),
+    )
     plot.ygrid.grid_line_color = None
     drawn = [_draw_interval(plot, evaluation, look) for evaluation in evaluations]
     guesses = ColumnDataSource(
@@ -40,7 +46,6 @@ def final(evaluations: Sequence[Evaluation], look: Look) -> figure:
     )
     _write(plot, guesses, "rmse")
     style.hover(plot, [("", "@name"), ("test RMSE", "@rmse{0.0000}")], drawn)
-    _leave_room(plot, evaluations)
     return plot
 
 
@@ -58,7 +63,13 @@ def _draw_interval(plot: figure, evaluation: Evaluation, look: Look) -> Any:
     plot.segment("low", "name", "high", "name", source=source, color=colour, line_width=3)
     for end in ("low", "high"):
         plot.scatter(
-            end, "name", source=source, marker="dash", angle=1.5708, size=14, color=colour,
+            end,
+            "name",
+            source=source,
+            marker="dash",
+            angle=1.5708,
+            size=14,
+            color=colour,
             line_width=3,
         )
     _write(plot, source, "high")
@@ -81,13 +92,12 @@ def _write(plot: figure, source: ColumnDataSource, after: str) -> None:
     )
 
 
-def _leave_room(plot: figure, evaluations: Sequence[Evaluation]) -> None:
-    """Set the range of x so that the figures beside the points fit, on a phone too."""
+def _room(evaluations: Sequence[Evaluation]) -> tuple[float, float]:
+    """Return the range of x in which the figures beside the points fit, on a phone too."""
     ends = [end for one in evaluations for end in (one.rmse_interval.low, one.rmse_interval.high)]
     ends += evaluations[0].baselines.values()
     span = max(ends) - min(ends)
-    plot.x_range.start = min(ends) - 0.06 * span
-    plot.x_range.end = max(ends) + 0.25 * span
+    return min(ends) - 0.06 * span, max(ends) + 0.34 * span
 
 
 def residuals(evaluations: Sequence[Evaluation], look: Look) -> figure:
@@ -105,7 +115,11 @@ def residuals(evaluations: Sequence[Evaluation], look: Look) -> figure:
             }
         )
         line = plot.step(
-            "middle", "share", source=source, mode="center", line_width=2,
+            "middle",
+            "share",
+            source=source,
+            mode="center",
+            line_width=2,
             color=look.colour(evaluation.network),
         )
         entries.append((evaluation.network, [line]))
@@ -127,7 +141,7 @@ def by_activity(evaluations: Sequence[Evaluation], look: Look) -> figure:
 
 def _by_group(x_title: str, groups: dict[str, tuple[Group, ...]], look: Look) -> figure:
     labels = [group.label for group in next(iter(groups.values()))]
-    plot = style.canvas(x_title, "RMSE", x_range=FactorRange(*labels))
+    plot = style.canvas(x_title, "RMSE", x_range=FactorRange(factors=labels))
     entries = []
     for network, rows in groups.items():
         source = ColumnDataSource(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bokeh.models import HoverTool, Legend, LegendItem
+from bokeh.models import HoverTool
+from bokeh.models.annotations.legends import Legend, LegendItem
 from bokeh.plotting import figure
 
 # Okabe and Ito, "Color universal design" (2008), without the two that fade on white or black.
@@ -92,7 +93,7 @@ def legend(plot: figure, entries: list[tuple[str, list[Any]]]) -> None:
             border_line_color=None,
             inactive_fill_color=PAPER,
             inactive_fill_alpha=0.7,
-            padding=0,
+            padding=0,  # type: ignore[arg-type]  # mistyped in Bokeh
             margin=4,
             spacing=8,
         ),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bokeh.models import ColumnDataSource, Label, Node, Span
+from bokeh.models import ColumnDataSource, FixedTicker, Node
+from bokeh.models.annotations.geometry import Span
+from bokeh.models.annotations.labels import Label
 
 from mftasks.plots import style
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from mftasks.records import Evaluation, TrainResult
 
 LOG_FROM = 4.0
+TICKS = [step * 10.0**power for power in range(-2, 7) for step in (1, 2, 5)]
 HEADROOM = 0.05
 FOOTROOM = 0.08
 PADDING = 0.01
@@ -38,6 +41,9 @@ def comparison(
         x_axis_type="log" if wide else "linear",
         y_range=_visible(results, evaluations),
     )
+    if wide:
+        plot.xaxis.axis_label = "seconds of training, on a log scale"
+        plot.xaxis.ticker = FixedTicker(ticks=TICKS)
     _draw_baselines(plot, evaluations[0].baselines)
     scores = {evaluation.network: evaluation for evaluation in evaluations}
     entries = [
@@ -104,29 +110,26 @@ def _draw_network(
     network = result.config.network
     paint: dict[str, Any] = {"color": look.colour(network)}
     marker = look.marker(network)
+    validated = result.history[0].valid_rmse is not None
     epochs = ColumnDataSource(_columns(result))
     points: dict[str, Any] = {**paint, "marker": marker, "size": 5}
     drawn = [
         plot.line("seconds", "train", source=epochs, line_width=2, line_dash="dotted", **paint),
         plot.scatter("seconds", "train", source=epochs, fill_alpha=0, **points),
     ]
-    if result.history[0].valid_rmse is not None:
-        kept = ColumnDataSource(_columns(result, result.best_epoch))
+    if validated:
         drawn = [
             plot.line("seconds", "valid", source=epochs, line_width=2.5, **paint),
             plot.scatter("seconds", "valid", source=epochs, **points),
             *drawn,
-            plot.scatter(
-                "seconds", "valid", source=kept, size=15, fill_alpha=0, line_width=2, **paint
-            ),
         ]
-    style.hover(plot, _tooltips(result), [one for one in drawn if _is_scatter(one)])
+    style.hover(plot, _tooltips(result), drawn[1::2])
+    if validated:
+        kept = ColumnDataSource(_columns(result, result.best_epoch))
+        ring: dict[str, Any] = {"size": 15, "fill_alpha": 0, "line_width": 2, **paint}
+        drawn.append(plot.scatter("seconds", "valid", source=kept, **ring))
     drawn.append(_draw_test(plot, result, evaluation, paint))
     return drawn
-
-
-def _is_scatter(renderer: Any) -> bool:
-    return bool(renderer.glyph.__class__.__name__ == "Scatter")
 
 
 def _columns(result: TrainResult, only: int | None = None) -> dict[str, list[Any]]:
@@ -161,7 +164,9 @@ def _draw_test(
             "network": [evaluation.network],
             "seconds": [result.history[-1].seconds],
             "rmse": [evaluation.rmse],
-            "interval": [f"{evaluation.rmse_interval.low:.4f} – {evaluation.rmse_interval.high:.4f}"],
+            "interval": [
+                f"{evaluation.rmse_interval.low:.4f} – {evaluation.rmse_interval.high:.4f}"
+            ],
         }
     )
     star = plot.scatter("seconds", "rmse", source=test, marker="star", size=17, **paint)

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from mftasks.records import Evaluation, Interval, SplitConfig, TrainConfig
 
 MINUTE = 60
-HOUR = 3600
 
 
 def headline(best: Evaluation) -> str:
@@ -34,7 +33,9 @@ def summary(best: Evaluation, dataset: str) -> str:
         return f"{said}{best.network} is {gain.value:.4f} better {between}."
     if gain.high < 0:
         return f"{said}{best.network} is {-gain.value:.4f} worse {between}."
-    return f"{said}no network is clearly better; {best.network} differs by {gain.value:.4f} {between}."
+    return (
+        f"{said}no network is clearly better; {best.network} differs by {gain.value:.4f} {between}."
+    )
 
 
 def split(config: SplitConfig) -> str:
@@ -102,11 +103,12 @@ def verdict(evaluation: Evaluation) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time that something took, in the unit that fits."""
-    if seconds < MINUTE:
+    if round(seconds, 1) < MINUTE:
         return f"{seconds:.1f} s"
-    if seconds < HOUR:
-        return f"{seconds // MINUTE:.0f} min {seconds % MINUTE:.0f} s"
-    return f"{seconds // HOUR:.0f} h {seconds % HOUR / MINUTE:.0f} min"
+    minutes, rest = divmod(round(seconds), MINUTE)
+    if minutes < MINUTE:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // MINUTE} h {minutes % MINUTE} min"
 
 
 def size(n_bytes: float) -> str:
@@ -119,10 +121,12 @@ def size(n_bytes: float) -> str:
 
 
 def day(moment: datetime) -> str:
+    """Return the date of a moment, in UTC."""
     return f"{moment.astimezone(UTC):%-d %B %Y}"
 
 
 def clock(moment: datetime) -> str:
+    """Return the time of day of a moment, in UTC."""
     return f"{moment.astimezone(UTC):%H:%M} UTC"
 
 

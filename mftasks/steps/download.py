@@ -93,11 +93,15 @@ def _in_cache(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | No
     copies = {blob: workspace.cache / blob.sha256[:2] / blob.sha256 for blob in _blobs(ref)}
     if not _fits(ref, dataset) or any(not path.is_file() for path in copies.values()):
         return None
-    if any(sha256_of(path) != blob.sha256 for blob, path in copies.items()):
+    altered = [path for blob, path in copies.items() if sha256_of(path) != blob.sha256]
+    for path in altered:
+        log.warning("%s was altered; removed from the cache", path)
+        path.unlink()
+    if altered:
         return None
     for blob, copy in copies.items():
         workspace.put_blob(blob.key, copy)
-    return workspace.write(_by_name(ref.name), ref)
+    return _noted(workspace, ref)
 
 
 def _fits(ref: DatasetRef, dataset: catalog.Dataset) -> bool:
@@ -117,7 +121,13 @@ def _remember(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(msgspec.json.encode(ref))
     Path(file.name).replace(path)
-    return workspace.write(_by_name(ref.name), ref)
+    return _noted(workspace, ref)
+
+
+def _noted(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
+    """Note `ref` in the store for later runs; another worker may have noted its own before."""
+    workspace.write(_by_name(ref.name), ref)
+    return ref
 
 
 def _by_name(name: str) -> str:
@@ -148,8 +158,8 @@ def _fetch_object(workspace: Workspace, uri: str, path: Path) -> None:
     try:
         store = open_store(parent, s3_endpoint=workspace.settings.s3_endpoint)
         store.download(name, path)
-    except MissingRecord as error:
-        raise InvalidPlan(f"data set {uri!r}: no such object") from error
+    except (MissingRecord, InvalidPlan) as error:
+        raise InvalidPlan(f"data set {uri!r}: no such object; expected s3://bucket/key") from error
     except StoreUnavailable as error:
         raise SourceUnavailable(f"data set {uri!r}: {error}") from error
 

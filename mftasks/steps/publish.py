@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mftasks import progress
+from mftasks import progress, published
 from mftasks.errors import ChecksumMismatch
 from mftasks.records import (
     BlobRef,
@@ -21,6 +21,7 @@ from mftasks.records import (
     Manifest,
     PublishedFile,
     Report,
+    SplitRef,
     TrainResult,
 )
 from mftasks.store import sha256_of
@@ -71,6 +72,7 @@ def _files(workspace: Workspace, report: Report) -> Iterator[PublishedFile]:
         yield _record(workspace, run_id, name)
     if report.profile.dataset.titles is not None:
         yield _titles(workspace, run_id, report.profile.dataset.titles)
+    yield _rated(workspace, run_id, report.split)
     for result in report.results:
         yield from _files_of_network(workspace, run_id, result)
 
@@ -99,6 +101,15 @@ def _titles(workspace: Workspace, run_id: str, titles: BlobRef) -> PublishedFile
     """Copy the items' titles into the run, so that a run is whole without its data set."""
     blob = workspace.put_blob(run_key(run_id, "titles.json"), workspace.fetch(titles), JSON)
     return _file("titles.json", blob, JSON, "titles")
+
+
+def _rated(workspace: Workspace, run_id: str, split: SplitRef) -> PublishedFile:
+    """Put what each user has rated, so that recommendations can leave it out."""
+    from mftasks.ratings import read_part
+
+    data = published.to_rated(read_part(workspace.fetch(split.parts["train"])))
+    blob = workspace.put_blob(run_key(run_id, published.RATED), data)
+    return _file(published.RATED, blob, BINARY, "rated")
 
 
 def _file(name: str, blob: BlobRef, content_type: str, role: str) -> PublishedFile:
@@ -137,4 +148,5 @@ def _verify(workspace: Workspace, files: tuple[PublishedFile, ...], tell: progre
                     f"but {file.sha256} was put there"
                 )
             done += file.n_bytes
-            tell(progress.Tick(work="publish", done=done, total=total, unit="bytes"))
+            if file.n_bytes * 10 > total or done == total:
+                tell(progress.Tick(work="publish", done=done, total=total, unit="bytes"))

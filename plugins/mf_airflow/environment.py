@@ -72,6 +72,8 @@ def airflow_environment(
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
         "SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
+        # A task's end is noticed this late, in seconds.
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     return {"AIRFLOW_HOME": str(home)} | {
@@ -88,5 +90,6 @@ def inherited(given: Mapping[str, str]) -> dict[str, str]:
     kept.pop("MF_PROGRESS", None)
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = ",".join(filter(None, [NO_PROXY, given.get(name)]))
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), given.get("PYTHONPATH")]))
+    places = [str(ROOT), str(ROOT / "plugins"), given.get("PYTHONPATH")]
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     return kept

@@ -1,6 +1,6 @@
 """Run a command so that nothing of it outlives the process that asked for it.
 
-python -I -S guard.py PARENT_PID GRACE_SECONDS COMMAND…
+python -I -S guard.py PARENT_PID SIGNAL GRACE_SECONDS COMMAND…
 
 The command gets a process group of its own. It is stopped, with everything that descends from it,
 when this process is told to stop (SIGTERM, SIGINT or SIGHUP), when the parent is gone, even by
@@ -24,21 +24,25 @@ PR_SET_CHILD_SUBREAPER = 36
 LOOK_EVERY_SECONDS = 0.5
 
 
-def command(*arguments: str, grace: float) -> list[str]:
-    """Return the command line that runs `arguments` under a guard which the caller starts."""
+def command(*arguments: str, grace: float, asked_by: int = signal.SIGTERM) -> list[str]:
+    """Return the command line that runs `arguments` under a guard which the caller starts.
+
+    The command is asked to stop by the signal `asked_by`, and killed `grace` seconds later.
+    """
     return [
         sys.executable,
         "-I",
         "-S",
         str(Path(__file__).resolve()),
         str(os.getpid()),
+        str(int(asked_by)),
         str(grace),
         *arguments,
     ]
 
 
-def main(parent: int, grace: float, arguments: list[str]) -> int:
-    """Run `arguments` until they end or have to; `grace` is between SIGTERM and SIGKILL."""
+def main(parent: int, asked_by: int, grace: float, arguments: list[str]) -> int:
+    """Run `arguments` until they end or have to; return their exit code."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     told = _Signals()
     child = subprocess.Popen(arguments, start_new_session=True)
@@ -47,10 +51,10 @@ def main(parent: int, grace: float, arguments: list[str]) -> int:
     deadline = time.monotonic() + grace
     if child.poll() is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGTERM)
+            os.killpg(child.pid, asked_by)
     while child.poll() is None and time.monotonic() < deadline:
         told.wait(deadline - time.monotonic())
-    _kill_descendants()
+    _kill_descendants(child)
     code = child.wait()
     return code if code >= 0 else 128 - code
 
@@ -77,15 +81,18 @@ class _Signals:
         self.to_stop = True
 
 
-def _kill_descendants() -> None:
+def _kill_descendants(child: subprocess.Popen[bytes]) -> None:
     """Kill until nobody is left: what a killed process leaves behind becomes a child of ours."""
     while children := _children():
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for pid in children:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+            if pid == child.pid:
+                child.wait()
+            else:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
 
 
 def _children() -> list[int]:
@@ -100,4 +107,4 @@ def _children() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:]))

@@ -16,26 +16,33 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from mf_airflow import results, stack, watch
-from mf_airflow.environment import ROOT, USER
+from mf_airflow.environment import USER
 from mf_airflow.process import free_ports
 from mf_airflow.rest import wait_until
 from mftasks import settings
 from mftasks.errors import InvalidPlan, MfError
 from mftasks.workspace import Workspace
 
-LOCAL = ROOT / ".local"
-OUTPUT = ROOT / "output"
+LOCAL = Path(".local")
+OUTPUT = Path("output")
 STOP_SECONDS = 60.0
+LOG_WIDTH = 140
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+LocalOption = Annotated[Path, typer.Option(help="Where the stack keeps its state.")]
+OutputOption = Annotated[Path, typer.Option(help="Where a copy of what was published goes.")]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 console = Console()
+if not console.is_terminal:
+    console = Console(width=LOG_WIDTH)
 
 
 def main() -> None:
@@ -58,13 +65,17 @@ class Stopped(BaseException):
 
 
 @app.command()
-def run(conf: Annotated[str, typer.Option(help="Parameters of the run, as JSON.")] = "") -> None:
+def run(
+    conf: Annotated[str, typer.Option(help="Parameters of the run, as JSON.")] = "",
+    local: LocalOption = LOCAL,
+    output: OutputOption = OUTPUT,
+) -> None:
     """Start the stack, run the DAG once, show and copy what it published, and stop everything."""
     given = _parameters(conf)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    with _alone(), _said_when_stopped():
-        console.print(f"starting the stack; its state and logs are in {LOCAL}")
-        with stack.running(LOCAL, port=free_ports(1)[0], scheduled=False) as running:
+    with _alone(local), _said_when_stopped():
+        console.print(f"starting the stack; its state and logs are in {local}")
+        with stack.running(local.absolute(), port=free_ports(1)[0], scheduled=False) as running:
             running.airflow.end_unfinished_runs()
             running.airflow.trigger(run_id, given)
             console.print(f"run {run_id} of DAG movielens_mf")
@@ -72,8 +83,8 @@ def run(conf: Annotated[str, typer.Option(help="Parameters of the run, as JSON."
             if state == "success":
                 os.environ.update(running.environment)
                 workspace = Workspace(settings.read())
-                folder = results.copy_out(workspace, run_id, OUTPUT)
-                console.print(results.table(workspace, run_id, folder.relative_to(ROOT)))
+                folder = results.copy_out(workspace, run_id, output)
+                console.print(results.table(workspace, run_id, folder))
             else:
                 results.explain(running.airflow, run_id, console)
     if state != "success":
@@ -81,11 +92,11 @@ def run(conf: Annotated[str, typer.Option(help="Parameters of the run, as JSON."
 
 
 @app.command()
-def up() -> None:
+def up(local: LocalOption = LOCAL) -> None:
     """Start the stack with Airflow's UI, and stay until stopped."""
-    with _alone(), _said_when_stopped():
-        console.print(f"starting the stack; its state and logs are in {LOCAL}")
-        with stack.running(LOCAL, port=stack.ui_port(), scheduled=True) as running:
+    with _alone(local), _said_when_stopped():
+        console.print(f"starting the stack; its state and logs are in {local}")
+        with stack.running(local.absolute(), port=stack.ui_port(), scheduled=True) as running:
             console.print(f"Airflow: {running.airflow.address}", soft_wrap=True)
             console.print(f"login:   {USER} / {running.secrets.password}", highlight=False)
             console.print("stop it with Ctrl-C here, or with `make down`")
@@ -95,14 +106,14 @@ def up() -> None:
 
 
 @app.command()
-def down() -> None:
+def down(local: LocalOption = LOCAL) -> None:
     """Stop the stack that runs in this checkout."""
-    pid = _holder()
+    pid = _holder(local)
     if pid is None:
         console.print("no stack is running here")
         return
     os.kill(pid, signal.SIGTERM)
-    if not wait_until(lambda: _holder() is None, STOP_SECONDS):
+    if not wait_until(lambda: _holder(local) is None, STOP_SECONDS):
         _fail(f"process {pid} has not stopped after {STOP_SECONDS:.0f} s", 1)
     console.print("stopped")
 
@@ -120,15 +131,15 @@ def _parameters(conf: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def _alone(local: Path) -> Iterator[None]:
     """Hold the lock of this checkout's stack, whose file names the holder."""
-    LOCAL.mkdir(parents=True, exist_ok=True)
-    with (LOCAL / "lock").open("a+") as file:
+    local.mkdir(parents=True, exist_ok=True)
+    with (local / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             _fail(
-                f"a stack is running in this checkout already (process {_holder()}): "
+                f"a stack is running in this checkout already (process {_holder(local)}): "
                 "wait for it to end, or stop it with `make down`",
                 1,
             )
@@ -138,9 +149,9 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _holder() -> int | None:
+def _holder(local: Path) -> int | None:
     """Return the process that holds the lock, if one does."""
-    with contextlib.suppress(FileNotFoundError), (LOCAL / "lock").open() as file:
+    with contextlib.suppress(FileNotFoundError), (local / "lock").open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

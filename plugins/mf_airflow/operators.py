@@ -144,7 +144,8 @@ class GpuStepOperator(BaseOperator):
             yield self._child
         finally:
             _signal_group(self._child, signal.SIGKILL)
-            self._child.wait()
+            with self._child:  # waits for it, and closes its output
+                pass
 
     def _stop(self, child: subprocess.Popen[str]) -> None:
         _signal_group(child, signal.SIGTERM)

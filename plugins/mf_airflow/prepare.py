@@ -1,22 +1,40 @@
-"""Run several of Airflow's own commands in one process: importing Airflow takes longer than any.
+"""Bring Airflow's database up to date, and the DAGs into it, in one process.
 
-python -m mf_airflow.prepare "db migrate" "dags reserialize"
+python -m mf_airflow.prepare VERSION_FILE
+
+Importing Airflow takes longer than either. The version of Airflow that made the tables is noted in
+VERSION_FILE, so that they are made once, and so that others know when they may begin.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 
-def main(commands: list[str]) -> None:
-    """Run each command as `airflow` would."""
+def main(noted: Path) -> None:
+    """Run the commands that a person would."""
+    if not is_current(noted):
+        _airflow("db", "migrate")
+        noted.write_text(version("apache-airflow"))
+    _airflow("dags", "reserialize")
+
+
+def is_current(noted: Path) -> bool:
+    """Say whether the version of Airflow that is installed has made the tables."""
+    with contextlib.suppress(FileNotFoundError):
+        return noted.read_text() == version("apache-airflow")
+    return False
+
+
+def _airflow(*command: str) -> None:
     from airflow.cli.cli_parser import get_parser
 
-    parser = get_parser()
-    for command in commands:
-        arguments = parser.parse_args(command.split())
-        arguments.func(arguments)
+    arguments = get_parser().parse_args(command)
+    arguments.func(arguments)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(Path(sys.argv[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -33,13 +34,14 @@ class Process:
         *,
         environment: Mapping[str, str] | None = None,
         grace: float = STOP_SECONDS,
+        asked_by: int = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.log = log
         self._grace = grace
         with log.open("wb") as output:
             self._guard = subprocess.Popen(
-                guard.command(*command, grace=grace),
+                guard.command(*command, grace=grace, asked_by=asked_by),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -12,10 +12,12 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mf_airflow import environment, servers
 from mf_airflow.environment import USER, Secrets
+from mf_airflow.prepare import is_current
 from mf_airflow.process import Process, free_ports
 from mf_airflow.rest import Airflow
 
@@ -71,37 +73,40 @@ def running(folder: Path, *, port: int, scheduled: bool) -> Iterator[Stack]:
 def _airflow(
     home: Path, variables: dict[str, str], airflow: Airflow, scheduled: bool
 ) -> Iterator[tuple[Process, ...]]:
-    """Run Airflow's processes; the database is brought up to date first."""
-    started: list[Process] = []
+    """Run Airflow's processes on a database that is up to date, with the DAG in it.
 
-    def start(name: str, *arguments: str) -> Process:
-        module = "airflow" if name != "preparation" else "mf_airflow.prepare"
-        paths = os.pathsep.join([variables["PYTHONPATH"], str(environment.ROOT / "plugins")])
-        process = Process(
-            f"Airflow's {name}",
-            [sys.executable, "-m", module, *arguments],
-            home / f"{name.replace(' ', '-')}.log",
-            environment=variables | ({"PYTHONPATH": paths} if name == "preparation" else {}),
-            grace=AIRFLOW_GRACE,
-        )
-        started.append(process)
-        return process
-
-    try:
-        preparation = start("preparation", "db migrate", "dags reserialize")
-        preparation.wait_to_end()
-        started.clear()
-        server = start("API server", "api-server")
-        start("scheduler", "scheduler", "--skip-serve-logs")
+    Each takes seconds to import Airflow, so they start side by side as soon as there are tables.
+    """
+    noted = home / "version"
+    with contextlib.ExitStack() as stopped_at_exit:
+        start = partial(_started, stopped_at_exit, home, variables)
+        preparation = start("preparation", "mf_airflow.prepare", str(noted))
+        preparation.wait_for(lambda: is_current(noted), seconds=300)
+        server = start("API server", "airflow", "api-server")
+        others = [start("scheduler", "airflow", "scheduler", "--skip-serve-logs")]
         if scheduled:
-            start("DAG processor", "dag-processor")
+            others.append(start("DAG processor", "airflow", "dag-processor"))
+        preparation.wait_to_end()
         server.wait_for(airflow.answers, seconds=120)
-        yield tuple(started)
-    finally:
-        for process in started:
-            process.ask_to_stop()
-        for process in started:
-            process.stop()
+        yield (server, *others)
+
+
+def _started(
+    stopped_at_exit: contextlib.ExitStack,
+    home: Path,
+    variables: dict[str, str],
+    name: str,
+    *module: str,
+) -> Process:
+    process = Process(
+        f"Airflow's {name}",
+        [sys.executable, "-m", *module],
+        home / f"{name.replace(' ', '-')}.log",
+        environment=variables,
+        grace=AIRFLOW_GRACE,
+    )
+    stopped_at_exit.callback(process.stop)
+    return process
 
 
 def ui_port() -> int:

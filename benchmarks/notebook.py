@@ -1,0 +1,96 @@
+"""The notebook's loop, as the yardstick: symbols, `FeedForward`, dense Adam, a metric in each batch.
+
+python benchmarks/notebook.py '{"parts": "parts.npz", "network": "mlp", "epochs": 20}'
+
+Prints one JSON object: test RMSE, CPU and wall seconds of each epoch so far, and the peak memory.
+What MXNet is started with is what `mftasks.mx` sets, one thread that flushes denormals included: the
+notebook's loop by itself is no quicker.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+from measure import Clock
+
+from mftasks.mx import mx
+
+FACTORS = 64
+HIDDEN = 64
+BATCH_SIZE = {"linear": 100, "mlp": 100, "resnet": 200}
+
+
+def main() -> None:
+    """Train as the job on the command line says."""
+    job = json.loads(sys.argv[1])
+    with np.load(job["parts"]) as parts:
+        arrays = dict(parts)
+    np.random.seed(123)
+    mx.random.seed(123)
+    clock = Clock()
+    batch_size = BATCH_SIZE[job["network"]]
+    model = mx.model.FeedForward(
+        ctx=[mx.cpu()],
+        symbol=symbol(job["network"], arrays["train_users"].max() + 1, arrays["train_items"].max() + 1),
+        num_epoch=job["epochs"],
+        optimizer="adam",
+        learning_rate=0.001,
+        wd=1e-4,
+        initializer=mx.init.Uniform(0.01),
+    )
+    model.fit(
+        X=batches(arrays, "train", batch_size),
+        eval_data=batches(arrays, "test", batch_size),
+        eval_metric=mx.metric.CustomMetric(squared_error),
+        eval_end_callback=lambda told: clock.tick(told.eval_metric.get()[1] ** 0.5),
+    )
+    clock.print()
+
+
+def squared_error(ratings: np.ndarray, predicted: np.ndarray) -> tuple[float, int]:
+    """Return the sum of squared errors of clipped predictions, and their number."""
+    errors = ratings - predicted.ravel().clip(1, 5)
+    return float(errors @ errors), len(errors)
+
+
+def batches(arrays: dict[str, np.ndarray], part: str, batch_size: int) -> mx.io.NDArrayIter:
+    """Return the notebook's iterator, which shuffles once."""
+    return mx.io.NDArrayIter(
+        {side: arrays[f"{part}_{side}s"].astype(np.float32) for side in ("user", "item")},
+        {"score": arrays[f"{part}_ratings"]},
+        batch_size=batch_size,
+        shuffle=True,
+    )
+
+
+def symbol(network: str, n_users: int, n_items: int) -> mx.sym.Symbol:
+    """Return the notebook's network with its loss layer."""
+    tower = {"linear": lambda side: side, "mlp": mlp, "resnet": resnet}[network]
+    sides = (
+        tower(mx.sym.Embedding(mx.sym.Variable(name), input_dim=int(n), output_dim=FACTORS))
+        for name, n in (("user", n_users), ("item", n_items))
+    )
+    predicted = mx.sym.Flatten(mx.sym.sum(next(sides) * next(sides), axis=1))
+    return mx.sym.LinearRegressionOutput(data=predicted, label=mx.sym.Variable("score"))
+
+
+def mlp(side: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Return relu, then a dense layer."""
+    return mx.sym.FullyConnected(mx.sym.Activation(side, act_type="relu"), num_hidden=HIDDEN)
+
+
+def resnet(side: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Return two residual layers with dropout in them and between them."""
+    return residual(mx.sym.Dropout(residual(side), p=0.5))
+
+
+def residual(side: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Return dense, relu, dropout, dense, added to what came in."""
+    inner = mx.sym.Activation(mx.sym.FullyConnected(side, num_hidden=HIDDEN), act_type="relu")
+    return side + mx.sym.FullyConnected(mx.sym.Dropout(inner, p=0.5), num_hidden=FACTORS)
+
+
+if __name__ == "__main__":
+    main()

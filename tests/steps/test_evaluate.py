@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from mftasks import bundle, progress
+from mftasks.errors import ChecksumMismatch, MissingRecord
+from mftasks.ratings import read_part
+from mftasks.records import Evaluation, SplitRef, TrainResult
+from mftasks.steps.evaluate import evaluate
+from mftasks.workspace import Workspace, network_key, run_key
+from tests.finished_run import RUN, evaluated_run
+
+KEY = network_key(RUN, "mlp", "evaluation.json")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return evaluated_run(tmp_path)
+
+
+@pytest.fixture
+def evaluation(workspace: Workspace) -> Evaluation:
+    return workspace.read(KEY, Evaluation)
+
+
+def errors_of_the_bundle(workspace: Workspace) -> np.ndarray:
+    """Return rating − predicted over the test part, computed here from the bundle's own files."""
+    split = workspace.read(run_key(RUN, "split.json"), SplitRef)
+    test = read_part(workspace.fetch(split.parts["test"]))
+    loaded = bundle.load(f"{workspace.store.uri}/{network_key(RUN, 'mlp', 'bundle')}")
+    return test.ratings - loaded.predict_at(test.users, test.items).astype(np.float64)
+
+
+def test_the_figures_are_those_of_the_exported_bundle(
+    workspace: Workspace, evaluation: Evaluation
+) -> None:
+    errors = errors_of_the_bundle(workspace)
+    assert evaluation.n_ratings == len(errors)
+    assert evaluation.rmse == pytest.approx(np.sqrt(np.mean(errors**2)), abs=1e-9)
+    assert evaluation.mae == pytest.approx(np.mean(np.abs(errors)), abs=1e-9)
+
+
+def test_intervals_hold_their_figures(evaluation: Evaluation) -> None:
+    for figure, interval in (
+        (evaluation.rmse, evaluation.rmse_interval),
+        (evaluation.mae, evaluation.mae_interval),
+    ):
+        assert figure == interval.value
+        assert interval.low < figure < interval.high
+    assert evaluation.gain is not None
+    best = min(evaluation.baselines.values())
+    assert evaluation.gain.value == pytest.approx(best - evaluation.rmse)
+
+
+def test_both_baselines_are_scored(evaluation: Evaluation) -> None:
+    assert set(evaluation.baselines) == {"mean", "biases"}
+
+
+def test_every_test_rating_is_in_one_group_and_one_bin(evaluation: Evaluation) -> None:
+    for groups in (evaluation.by_rating, evaluation.by_activity):
+        assert sum(group.n_ratings for group in groups) == evaluation.n_ratings
+        pooled = sum(group.rmse**2 * group.n_ratings for group in groups) / evaluation.n_ratings
+        assert pooled**0.5 == pytest.approx(evaluation.rmse)
+    assert sum(evaluation.residuals.counts) == evaluation.n_ratings
+
+
+def test_evaluating_again_gives_the_same_record(
+    workspace: Workspace, evaluation: Evaluation
+) -> None:
+    workspace.store.delete(KEY)
+    assert evaluate(workspace, RUN, "mlp") == evaluation
+
+
+def test_an_existing_evaluation_is_returned_as_it_is(workspace: Workspace) -> None:
+    workspace.store.delete(network_key(RUN, "mlp", "bundle/model-0000.params"))
+    assert evaluate(workspace, RUN, "mlp").network == "mlp"
+
+
+def test_an_altered_bundle_is_refused(workspace: Workspace) -> None:
+    workspace.store.delete(KEY)
+    key = network_key(RUN, "mlp", "bundle/model-0000.params")
+    workspace.store.put(key, b"something else", "application/octet-stream")
+    with pytest.raises(ChecksumMismatch, match=r"model-0000\.params has sha256"):
+        evaluate(workspace, RUN, "mlp")
+    assert not workspace.store.exists(KEY)
+
+
+def test_a_network_that_is_not_trained_cannot_be_evaluated(workspace: Workspace) -> None:
+    with pytest.raises(MissingRecord, match=r"resnet/train\.json is not there"):
+        evaluate(workspace, RUN, "resnet")
+
+
+def test_unseen_ids_are_scored_by_fallback_and_counted(workspace: Workspace) -> None:
+    split = workspace.read(run_key(RUN, "split.json"), SplitRef)
+    test = read_part(workspace.fetch(split.parts["test"]))
+    users, items = test.users.copy(), test.items.copy()
+    users[:10], items[5:12] = -1, -1
+    from mftasks.ratings import to_npz
+
+    blob = workspace.put_blob(
+        "splits/other/test.npz", to_npz(test._replace(users=users, items=items))
+    )
+    changed = msgspec.structs.replace(split, parts={**split.parts, "test": blob})
+    workspace.store.put(
+        run_key(RUN, "split.json"), msgspec.json.encode(changed), "application/json"
+    )
+    workspace.store.delete(KEY)
+    evaluation = evaluate(workspace, RUN, "mlp")
+    assert evaluation.n_fallback == 12
+    assert (evaluation.by_activity[0].label, evaluation.by_activity[0].n_ratings) == ("unseen", 10)
+
+
+def test_it_tells_how_many_ratings_are_scored(workspace: Workspace) -> None:
+    told: list[progress.Tick] = []
+    workspace.store.delete(KEY)
+    evaluation = evaluate(workspace, RUN, "mlp", tell=told.append)
+    assert [(tick.work, tick.done) for tick in told] == [("evaluate mlp", evaluation.n_ratings)]
+
+
+def test_the_evaluation_names_the_bundle_that_was_trained(
+    workspace: Workspace, evaluation: Evaluation
+) -> None:
+    result = workspace.read(network_key(RUN, "mlp", "train.json"), TrainResult)
+    assert evaluation.bundle == result.bundle
+    assert evaluation.split_fingerprint == result.split_fingerprint

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from mftasks import progress
+from mftasks.errors import ChecksumMismatch, MissingRecord
+from mftasks.records import Manifest, Report
+from mftasks.steps.publish import publish
+from mftasks.workspace import Workspace, run_key
+from tests.finished_run import NETWORKS, RUN, TITLES, evaluated_run, published_run, reported_run
+
+MANIFEST = run_key(RUN, "manifest.json")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return reported_run(tmp_path)
+
+
+def contents(workspace: Workspace) -> dict[str, bytes]:
+    return {key: workspace.store.get(key) for key in workspace.store.list("runs/")}
+
+
+def test_the_manifest_lists_every_file_of_the_run_with_its_sha256(workspace: Workspace) -> None:
+    manifest = publish(workspace, RUN)
+    for file in manifest.files:
+        data = workspace.store.get(file.key)
+        assert file.key == run_key(RUN, file.name)
+        assert (file.sha256, file.n_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+    listed = {file.key for file in manifest.files}
+    assert {key for key in workspace.store.list(f"runs/{RUN}/") if "/checkpoints/" not in key} == {
+        *listed,
+        MANIFEST,
+    }
+
+
+def test_the_manifest_says_what_the_report_found(workspace: Workspace) -> None:
+    manifest = publish(workspace, RUN)
+    report = workspace.read(run_key(RUN, "report.json"), Report)
+    assert manifest.evaluations == report.evaluations
+    assert (manifest.run_id, manifest.best) == (RUN, report.best)
+    assert manifest.split_fingerprint == report.split.fingerprint
+
+
+def test_files_say_what_they_are(workspace: Workspace) -> None:
+    files = {file.name: file for file in publish(workspace, RUN).files}
+    assert files["report.html"].content_type == "text/html; charset=utf-8"
+    assert files["mlp/bundle/bundle.json"].content_type == "application/json"
+    assert files["mlp/bundle/model-0000.params"].content_type == "application/octet-stream"
+    assert files["mlp/history.csv"].content_type == "text/csv; charset=utf-8"
+    assert {file.role for file in files.values()} == {
+        "page",
+        "record",
+        "bundle",
+        "history",
+        "titles",
+        "rated",
+    }
+
+
+def test_the_history_is_a_table_with_a_line_an_epoch(workspace: Workspace) -> None:
+    publish(workspace, RUN)
+    result = workspace.read(run_key(RUN, "report.json"), Report).results[0]
+    text = workspace.store.get(run_key(RUN, f"{NETWORKS[0]}/history.csv")).decode()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [int(row["epoch"]) for row in rows] == [epoch.epoch for epoch in result.history]
+    assert float(rows[-1]["train_rmse"]) == result.history[-1].train_rmse
+
+
+def test_titles_travel_with_the_run(workspace: Workspace) -> None:
+    publish(workspace, RUN)
+    assert TITLES["7"].encode() in workspace.store.get(run_key(RUN, "titles.json"))
+
+
+def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
+    workspace = published_run(tmp_path)
+    before = contents(workspace)
+    assert publish(workspace, RUN) == workspace.read(MANIFEST, Manifest)
+    assert contents(workspace) == before
+
+
+def test_a_file_that_was_altered_is_found_before_the_manifest_is_put(workspace: Workspace) -> None:
+    workspace.store.put(run_key(RUN, "report.html"), b"<p>better news", "text/html")
+    with pytest.raises(ChecksumMismatch, match=r"report\.html has sha256"):
+        publish(workspace, RUN)
+    assert not workspace.store.exists(MANIFEST)
+
+
+def test_a_published_file_that_was_altered_since_is_found(tmp_path: Path) -> None:
+    workspace = published_run(tmp_path)
+    workspace.store.put(run_key(RUN, "mlp/bundle/model-0000.params"), b"!", "text/plain")
+    with pytest.raises(ChecksumMismatch, match=r"model-0000\.params has sha256"):
+        publish(workspace, RUN)
+
+
+def test_a_file_that_vanished_is_found(workspace: Workspace) -> None:
+    workspace.store.delete(run_key(RUN, "mlp/bundle/vocabulary.npz"))
+    with pytest.raises(MissingRecord, match=r"vocabulary\.npz is not there"):
+        publish(workspace, RUN)
+
+
+def test_a_run_without_a_report_is_not_published(tmp_path: Path) -> None:
+    workspace = evaluated_run(tmp_path / "other")
+    with pytest.raises(MissingRecord, match=r"report\.json is not there"):
+        publish(workspace, RUN)
+    assert not workspace.store.exists(MANIFEST)
+
+
+def test_it_tells_how_much_is_verified(workspace: Workspace) -> None:
+    told: list[progress.Tick] = []
+    manifest = publish(workspace, RUN, tell=told.append)
+    total = sum(file.n_bytes for file in manifest.files)
+    assert (told[-1].work, told[-1].done, told[-1].total) == ("publish", total, total)
+
+
+def test_a_run_in_s3_is_published_with_its_content_types(
+    workspace: Workspace, s3_workspace: Workspace
+) -> None:
+    for key, data in ((key, workspace.store.get(key)) for key in workspace.store.list("")):
+        s3_workspace.store.put(key, data, "application/octet-stream")
+    for name in ("report.html", "comparison.html", "report.json"):
+        s3_workspace.store.delete(run_key(RUN, name))
+    from mftasks.steps.report import report
+
+    report(s3_workspace, RUN)
+    manifest = publish(s3_workspace, RUN)
+    assert publish(s3_workspace, RUN) == manifest
+    client, bucket = s3_workspace.store._client, s3_workspace.store.bucket
+    for name in ("report.html", "mlp/history.csv", "titles.json"):
+        head = client.head_object(Bucket=bucket, Key=s3_workspace.store.prefix + run_key(RUN, name))
+        listed = next(file for file in manifest.files if file.name == name)
+        assert head["ContentType"] == listed.content_type

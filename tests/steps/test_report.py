@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from mftasks.errors import MissingRecord
+from mftasks.records import Report
+from mftasks.steps.report import report
+from mftasks.workspace import Workspace, network_key, run_key
+from tests.finished_run import NETWORKS, RUN, evaluated_run, reported_run
+
+PAGES = ("report.html", "comparison.html")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return reported_run(tmp_path)
+
+
+@pytest.fixture
+def record(workspace: Workspace) -> Report:
+    return workspace.read(run_key(RUN, "report.json"), Report)
+
+
+def page(workspace: Workspace, name: str) -> str:
+    return workspace.store.get(run_key(RUN, name)).decode()
+
+
+def test_it_gathers_every_network_of_the_plan(record: Report) -> None:
+    assert [result.config.network for result in record.results] == list(NETWORKS)
+    assert [evaluation.network for evaluation in record.evaluations] == list(NETWORKS)
+
+
+def test_the_best_network_is_the_one_with_the_lowest_rmse(record: Report) -> None:
+    rmses = {evaluation.network: evaluation.rmse for evaluation in record.evaluations}
+    assert rmses[record.best] == min(rmses.values())
+
+
+def test_it_lists_the_pages_that_it_wrote(workspace: Workspace, record: Report) -> None:
+    assert [file.name for file in record.files] == list(PAGES)
+    for file in record.files:
+        data = workspace.store.get(file.key)
+        assert (file.sha256, file.n_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+        assert (file.content_type, file.role) == ("text/html; charset=utf-8", "page")
+
+
+def test_the_report_opens_with_the_answer(workspace: Workspace, record: Report) -> None:
+    best = next(one for one in record.evaluations if one.network == record.best)
+    assert f"<h1>Best network: {best.network}, RMSE {best.rmse:.4f}</h1>" in page(
+        workspace, "report.html"
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_loads_nothing_from_elsewhere(workspace: Workspace, name: str) -> None:
+    text = page(workspace, name)
+    assert not re.search(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"'](?!data:)", text)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_carries_bokeh_once(workspace: Workspace, name: str) -> None:
+    text = page(workspace, name)
+    assert text.count("Bokeh Contributors") == 1
+    assert len(text) < 1_600_000
+
+
+def test_each_network_is_drawn_from_its_exported_symbol(workspace: Workspace) -> None:
+    drawings = re.findall(r'<svg class="diagram".*?</svg>', page(workspace, "report.html"))
+    assert len(drawings) == len(NETWORKS)
+    assert all("inner product" in drawing for drawing in drawings)
+
+
+def test_reporting_again_changes_nothing(workspace: Workspace, record: Report) -> None:
+    before = page(workspace, "report.html")
+    assert report(workspace, RUN) == record
+    assert page(workspace, "report.html") == before
+
+
+def test_a_try_that_was_interrupted_after_its_first_page_is_completed(
+    workspace: Workspace, record: Report
+) -> None:
+    before = page(workspace, "report.html")
+    workspace.store.delete(run_key(RUN, "report.json"))
+    workspace.store.delete(run_key(RUN, "comparison.html"))
+    completed = report(workspace, RUN)
+    assert page(workspace, "report.html") == before
+    assert completed.files[0] == record.files[0]
+
+
+def test_a_network_that_is_not_evaluated_is_missed(tmp_path: Path) -> None:
+    workspace = evaluated_run(tmp_path / "other")
+    workspace.store.delete(network_key(RUN, "mlp", "evaluation.json"))
+    with pytest.raises(MissingRecord, match=r"mlp/evaluation\.json is not there"):
+        report(workspace, RUN)
+    assert not workspace.store.exists(run_key(RUN, "report.html"))

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from mftasks import catalog, formats
+from mftasks.errors import InvalidPlan, MissingRecord
+from mftasks.ratings import read_part, read_vocabulary
+from mftasks.records import DatasetRef, Profile, RunPlan, SplitConfig, SplitRef
+from mftasks.steps import split as split_step
+from mftasks.steps.download import download
+from mftasks.steps.split import fingerprint, split
+from mftasks.steps.validate import validate
+from mftasks.workspace import Workspace, run_key
+
+HASH = SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)
+
+Row = tuple[int, int, float, int]
+
+
+def some_rows(n_users: int = 60, n_items: int = 45, seed: int = 3) -> list[Row]:
+    """Return half of all pairs, in no order, half stars, rated one after the other."""
+    random = np.random.default_rng(seed)
+    pairs = random.permutation(n_users * n_items)[: n_users * n_items // 2]
+    return [
+        (int(pair // n_items) * 5 + 1, int(pair % n_items) * 7 + 2, random.integers(1, 11) / 2, at)
+        for pair, at in zip(pairs, range(1_000_000_000, 1_000_000_000 + len(pairs)), strict=True)
+    ]
+
+
+def prepared(
+    workspace: Workspace, tmp_path: Path, rows: list[Row], config: SplitConfig, run_id: str = "a"
+) -> str:
+    """Plan a run on these rows, download and validate them."""
+    path = tmp_path / f"{run_id}.csv"
+    lines = [",".join(map(str, row)) for row in rows]
+    path.write_text("\n".join(["user_id,item_id,rating,timestamp", *lines]))
+    plan = RunPlan(
+        run_id=run_id,
+        dataset=path.as_uri(),
+        split=config,
+        trainings=(),
+        created_at=datetime.now(UTC),
+        code_version="0",
+    )
+    workspace.write(run_key(run_id, "plan.json"), plan)
+    download(workspace, run_id)
+    validate(workspace, run_id)
+    return run_id
+
+
+def rows_of(workspace: Workspace, ref: SplitRef, name: str) -> list[tuple[int, int, float]]:
+    """Return a part's ratings with ids in place of positions; an unseen id is -1."""
+    part = read_part(workspace.fetch(ref.parts[name]))
+    users, items = read_vocabulary(workspace.fetch(ref.vocabulary))
+    user_ids = np.append(users, -1)[part.users]
+    item_ids = np.append(items, -1)[part.items]
+    triples = zip(user_ids.tolist(), item_ids.tolist(), part.ratings.tolist(), strict=True)
+    return list(triples)
+
+
+def test_each_rating_is_in_exactly_one_part(workspace: Workspace, tmp_path: Path):
+    rows = some_rows()
+    ref = split(workspace, prepared(workspace, tmp_path, rows, HASH))
+    assert set(ref.parts) == {"train", "valid", "test"}
+    found = [row for name in ref.parts for row in rows_of(workspace, ref, name)]
+    assert sorted(found) == sorted((user, item, rating) for user, item, rating, _ in rows)
+    assert {name: size.n_ratings for name, size in ref.sizes.items()} == {
+        name: len(rows_of(workspace, ref, name)) for name in ref.parts
+    }
+
+
+def test_positions_are_of_the_sorted_ids_of_the_train_part(workspace: Workspace, tmp_path: Path):
+    rows = some_rows()
+    ref = split(workspace, prepared(workspace, tmp_path, rows, HASH))
+    vocabulary = read_vocabulary(workspace.fetch(ref.vocabulary))
+    part = read_part(workspace.fetch(ref.parts["train"]))
+    assert vocabulary.user_ids.tolist() == sorted({row[0] for row in rows})
+    assert sorted(set(part.users.tolist())) == list(range(len(vocabulary.user_ids)))
+    assert sorted(set(part.items.tolist())) == list(range(len(vocabulary.item_ids)))
+    assert (part.users.dtype, part.items.dtype, part.ratings.dtype) == ("int32", "int32", "float32")
+    train = [row[2] for row in rows_of(workspace, ref, "train")]
+    assert ref.mean_rating == pytest.approx(np.mean(train))
+    assert (ref.min_rating, ref.max_rating) == (min(train), max(train))
+
+
+def test_the_order_of_the_file_does_not_matter(workspace: Workspace, tmp_path: Path):
+    rows = some_rows()
+    first = split(workspace, prepared(workspace, tmp_path, rows, HASH, "a"))
+    second = split(workspace, prepared(workspace, tmp_path, rows[::-1], HASH, "b"))
+    assert first.fingerprint != second.fingerprint
+    for name in first.parts:
+        assert second.parts[name].sha256 == first.parts[name].sha256
+    assert second.vocabulary.sha256 == first.vocabulary.sha256
+
+
+def test_users_and_items_that_training_has_not_seen_are_counted(
+    workspace: Workspace, tmp_path: Path
+):
+    rows = [(1, 1, 3.0, 1_000_000_000), (1, 2, 4.0, 1_000_000_001), (2, 1, 5.0, 1_000_000_002)]
+    late = [(2, 9, 1.0, 1_100_000_000), (7, 1, 2.0, 1_100_000_001), (7, 9, 3.0, 1_100_000_002)]
+    late += [(1, 1000, 3.0, 1_100_000_003), (2, 2, 4.0, 1_100_000_004)]
+    config = SplitConfig(
+        strategy="temporal",
+        test_from=datetime.fromtimestamp(1_100_000_000, UTC),
+        valid_fraction=0.0,
+    )
+    ref = split(workspace, prepared(workspace, tmp_path, rows + late, config))
+    assert set(ref.parts) == {"train", "test"}
+    size = ref.sizes["test"]
+    assert (size.n_ratings, size.n_users, size.n_items) == (5, 3, 4)
+    assert (size.n_unseen_users, size.n_unseen_items, size.n_unseen_ratings) == (1, 2, 4)
+    assert sorted(rows_of(workspace, ref, "test")) == [
+        *((-1, -1, 3.0), (-1, 1, 2.0), (1, -1, 3.0), (2, -1, 1.0), (2, 2, 4.0))
+    ]
+
+
+def test_string_ids_are_split_as_well(workspace: Workspace, tmp_path: Path):
+    rows = [(f"u{user}", item, rating, at) for user, item, rating, at in some_rows()]
+    ref = split(workspace, prepared(workspace, tmp_path, rows, HASH))  # type: ignore[arg-type]
+    vocabulary = read_vocabulary(workspace.fetch(ref.vocabulary))
+    assert vocabulary.user_ids.tolist() == sorted({row[0] for row in rows})
+    assert vocabulary.item_ids.dtype == np.int64
+
+
+def test_a_split_is_made_once_for_all_runs_on_the_same_data(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = some_rows()
+    prepared(workspace, tmp_path, rows, HASH, "a")
+    prepared(workspace, tmp_path, rows, HASH, "b")
+    first = split(workspace, "a")
+    monkeypatch.setattr(formats, "read", None)
+    assert split(workspace, "b") == first
+    assert split(workspace, "a") == first
+
+
+def test_a_split_that_was_broken_off_is_finished(workspace: Workspace, tmp_path: Path):
+    first = split(workspace, prepared(workspace, tmp_path, some_rows(), HASH, "a"))
+    for key in (run_key("a", "split.json"), f"splits/{first.fingerprint}/split.json"):
+        workspace.store.delete(key)
+    workspace.store.delete(first.parts["test"].key)
+    assert split(workspace, "a") == first
+
+
+def test_the_fingerprint_tells_data_configuration_and_version_apart(monkeypatch):
+    marks = [
+        fingerprint("a" * 64, HASH),
+        fingerprint("b" * 64, HASH),
+        *(
+            fingerprint("a" * 64, msgspec.structs.replace(HASH, **{name: value}))
+            for name, value in [
+                ("salt", "other"),
+                ("valid_fraction", 0.2),
+                ("as_of", datetime(2020, 1, 1, tzinfo=UTC)),
+            ]
+        ),
+    ]
+    monkeypatch.setattr(split_step, "FORMAT_VERSION", split_step.FORMAT_VERSION + 1)
+    marks.append(fingerprint("a" * 64, HASH))
+    assert len(set(marks)) == len(marks) == 6
+
+
+@pytest.mark.parametrize(("seconds", "empty"), [(1_200_000_000, "test"), (999_999_999, "train")])
+def test_an_empty_part_is_refused_with_the_counts(
+    workspace: Workspace, tmp_path: Path, seconds: int, empty: str
+):
+    config = SplitConfig(strategy="temporal", test_from=datetime.fromtimestamp(seconds, UTC))
+    prepared(workspace, tmp_path, some_rows(), config)
+    with pytest.raises(InvalidPlan, match=f"leaves the {empty} part empty .*{empty} 0"):
+        split(workspace, "a")
+    assert workspace.store.list("splits/") == []
+
+
+def test_canonical_is_refused_where_there_are_no_folds(workspace: Workspace, tmp_path: Path):
+    prepared(workspace, tmp_path, some_rows(), SplitConfig(strategy="canonical", fold=1))
+    with pytest.raises(InvalidPlan, match="split 'canonical' of a, which has no folds; expected"):
+        split(workspace, "a")
+
+
+def test_canonical_takes_the_fold_in_the_order_of_the_file(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    order = np.random.default_rng(0).permutation(100_000).tolist()
+    rows = [(line // 200, line % 200, float(line % 5 + 1), 1_000_000_000) for line in order]
+    text = "".join("\t".join(f"{value:g}" for value in row[:3]) + "\t9\n" for row in rows).encode()
+    sha256 = hashlib.sha256(text).hexdigest()
+    known = catalog.find("ml-100k")._replace(ratings_sha256=sha256)
+    monkeypatch.setitem(catalog.DATASETS, "ml-100k", known)
+    config = SplitConfig(strategy="canonical", fold=2)
+    prepared(workspace, tmp_path, some_rows(), config)
+    ref = DatasetRef(
+        name="ml-100k",
+        source="made here",
+        format="tab",
+        sha256=sha256,
+        ratings=workspace.put_blob(f"datasets/{sha256}/u.data", text),
+    )
+    profile = workspace.read(run_key("a", "profile.json"), Profile)
+    workspace.store.delete(run_key("a", "profile.json"))
+    workspace.write(run_key("a", "profile.json"), msgspec.structs.replace(profile, dataset=ref))
+    made = split(workspace, "a")
+    expected = sorted((user, item, rating) for user, item, rating, _ in rows[20_000:40_000])
+    assert rows_of(workspace, made, "test") == expected
+    assert made.sizes["valid"].n_ratings == pytest.approx(8_000, abs=250)
+
+
+def test_split_before_validate_is_refused(workspace: Workspace, tmp_path: Path):
+    prepared(workspace, tmp_path, some_rows(), HASH)
+    workspace.store.delete(run_key("a", "profile.json"))
+    with pytest.raises(MissingRecord, match=r"profile\.json is not there"):
+        split(workspace, "a")

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mftasks import bundle
+from mftasks.errors import Interrupted, MissingRecord, UnknownNetwork
+from mftasks.metrics import pooled
+from mftasks.progress import Tick
+from mftasks.ratings import Part, Vocabulary, read_part, to_npz
+from mftasks.records import PartSize, RunPlan, SplitConfig, SplitRef, TrainConfig, TrainResult
+from mftasks.settings import Settings
+from mftasks.steps.train import train
+from mftasks.workspace import Workspace, network_key, run_key
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def planned(workspace: Workspace, tiny_ratings: Part) -> Callable[..., Workspace]:
+    """Give a function that puts plan and split of the tiny matrix into a workspace."""
+
+    def put(run_id: str = "r", where: Workspace = workspace, **changes: Any) -> Workspace:
+        put_plan(where, run_id, **changes)
+        put_split(where, run_id, tiny_ratings)
+        return where
+
+    return put
+
+
+def put_plan(workspace: Workspace, run_id: str, **changes: Any) -> None:
+    given = {"network": "linear", "epochs": 4, "batch_size": 64, "learning_rate": 0.02}
+    config = TrainConfig(**{**given, "params": {"factors": 8}, **changes})
+    plan = RunPlan(
+        run_id=run_id,
+        dataset="tiny",
+        split=SplitConfig(strategy="hash"),
+        trainings=(config,),
+        created_at=datetime.now(UTC),
+        code_version="1",
+    )
+    workspace.write(run_key(run_id, "plan.json"), plan)
+
+
+def put_split(workspace: Workspace, run_id: str, ratings: Part) -> None:
+    held = np.arange(len(ratings.ratings)) % 5 == 0
+    parts = {
+        "train": Part(*(array[~held] for array in ratings)),
+        "valid": Part(*(array[held] for array in ratings)),
+    }
+    vocabulary = Vocabulary(np.arange(60) + 100, np.arange(40) + 500)
+    put = workspace.put_blob
+    split = SplitRef(
+        config=SplitConfig(strategy="hash"),
+        dataset_sha256="d",
+        fingerprint="f",
+        parts={name: put(f"splits/f/{name}.npz", to_npz(part)) for name, part in parts.items()},
+        vocabulary=put("splits/f/vocabulary.npz", to_npz(vocabulary)),
+        sizes={
+            name: PartSize(n_ratings=len(part.ratings), n_users=60, n_items=40)
+            for name, part in parts.items()
+        },
+        mean_rating=float(parts["train"].ratings.mean()),
+        min_rating=1.0,
+        max_rating=5.0,
+    )
+    workspace.write(run_key(run_id, "split.json"), split)
+
+
+def digests(result: TrainResult) -> dict[str, str]:
+    return {name: ref.sha256 for name, ref in result.bundle.files.items()}
+
+
+def test_a_training_leaves_a_bundle_and_a_result(planned: Callable[..., Workspace]) -> None:
+    workspace, ticks = planned(), list[Tick]()
+    result = train(workspace, "r", "linear", tell=ticks.append)
+    assert [tick.done for tick in ticks] == [1, 2, 3, 4]
+    assert {(tick.work, tick.total, tick.device) for tick in ticks} == {
+        ("train linear", 4, result.device)
+    }
+    assert tuple(tick.epoch for tick in ticks) == result.history
+    assert (result.stopped, result.resumed_from) == ("completed", None)
+    assert 0 < result.cpu_seconds < 60
+    assert result.peak_rss_bytes > 50e6
+    files = {name: workspace.fetch(ref) for name, ref in result.bundle.files.items()}
+    assert set(files) == set(bundle.FILES)
+    predicted = bundle.read(files).predict([100, 101], [500, 501])
+    assert ((predicted >= 1) & (predicted <= 5)).all()
+
+
+def test_the_bundle_has_the_weights_of_the_best_epoch(planned: Callable[..., Workspace]) -> None:
+    workspace = planned(epochs=20, learning_rate=0.2, params={"factors": 32})
+    result = train(workspace, "r", "linear")
+    best = result.history[result.best_epoch - 1]
+    assert result.best_epoch < 20
+    split = workspace.read(run_key("r", "split.json"), SplitRef)
+    valid = read_part(workspace.fetch(split.parts["valid"]))
+    files = {name: workspace.fetch(ref) for name, ref in result.bundle.files.items()}
+    predicted = bundle.read(files).predict_at(valid.users, valid.items)
+    assert pooled(predicted, valid.ratings).rmse == pytest.approx(best.valid_rmse, abs=1e-6)
+
+
+def test_training_twice_changes_nothing(planned: Callable[..., Workspace]) -> None:
+    workspace, ticks = planned(), list[Tick]()
+    first = train(workspace, "r", "linear")
+    assert train(workspace, "r", "linear", tell=ticks.append) == first
+    assert ticks == []
+
+
+def test_the_same_seed_gives_identical_bundles(planned: Callable[..., Workspace]) -> None:
+    results = [train(planned(run_id), run_id, "linear") for run_id in ("one", "two")]
+    assert digests(results[0]) == digests(results[1])
+    other = train(planned("three", seed=1), "three", "linear")
+    assert digests(other)["model-0000.params"] != digests(results[0])["model-0000.params"]
+
+
+class _Killed(Exception):
+    pass
+
+
+def killed_after(epoch: int) -> Callable[[Tick], None]:
+    def tell(tick: Tick) -> None:
+        if tick.done == epoch:
+            raise _Killed
+
+    return tell
+
+
+@pytest.mark.parametrize("network", ["linear", "resnet"])
+def test_a_resumed_training_ends_in_the_same_bundle(
+    network: str, planned: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    unbroken = train(planned(network=network), "r", network)
+    workspace = planned(where=Workspace(eager_settings(tmp_path)), network=network)
+    with pytest.raises(_Killed):
+        train(workspace, "r", network, tell=killed_after(2))
+    ticks: list[Tick] = []
+    resumed = train(workspace, "r", network, tell=ticks.append)
+    assert resumed.resumed_from == 4 - len(ticks)
+    assert resumed.resumed_from in (1, 2)
+    assert digests(resumed) == digests(unbroken)
+    assert [metrics.epoch for metrics in resumed.history] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_another_configuration_is_ignored(
+    planned: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    workspace = planned(where=Workspace(eager_settings(tmp_path)))
+    with pytest.raises(_Killed):
+        train(workspace, "r", "linear", tell=killed_after(3))
+    workspace.store.delete(run_key("r", "plan.json"))
+    put_plan(workspace, "r", learning_rate=0.03)
+    assert train(workspace, "r", "linear").resumed_from is None
+
+
+def eager_settings(tmp_path: Path) -> Settings:
+    return Settings(
+        store=(tmp_path / "eager").as_uri(), cache=tmp_path / "cache", checkpoint_seconds=0
+    )
+
+
+def test_a_run_without_a_split_and_a_network_outside_the_plan_are_refused(
+    workspace: Workspace, planned: Callable[..., Workspace]
+) -> None:
+    with pytest.raises(MissingRecord, match=r"plan\.json"):
+        train(workspace, "r", "linear")
+    put_plan(workspace, "r")
+    with pytest.raises(MissingRecord, match=r"split\.json"):
+        train(workspace, "r", "linear")
+    with pytest.raises(UnknownNetwork, match="'r' does not train 'mlp'"):
+        train(planned("s"), "r", "mlp")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_leaves_a_checkpoint_and_the_handlers_as_they_were(
+    name: str, planned: Callable[..., Workspace]
+) -> None:
+    workspace, number = planned(), getattr(signal, name)
+    before = signal.getsignal(number)
+
+    def tell(tick: Tick) -> None:
+        if tick.done == 2:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted, match=name):
+        train(workspace, "r", "linear", tell=tell)
+    assert signal.getsignal(number) is before
+    assert train(workspace, "r", "linear").resumed_from == 2
+
+
+def test_a_process_that_gets_sigterm_exits_with_75_within_seconds_and_a_retry_resumes(
+    planned: Callable[..., Workspace],
+) -> None:
+    workspace = planned(epochs=10_000)
+    command = [sys.executable, "-m", "mftasks", "train", "--run-id", "r", "--network", "linear"]
+    environment = {
+        **os.environ,
+        "MF_STORE": workspace.store.uri,
+        "MF_CACHE": str(workspace.cache),
+        "MF_PROGRESS": "json",
+    }
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        lines = [child.stdout.readline() for _ in range(3)]
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=5)
+    assert all(line.startswith(b'{"work"') for line in lines)
+    assert child.returncode == Interrupted.exit_code
+    (key,) = workspace.store.list(network_key("r", "linear", "checkpoints/"))
+    assert key.endswith(".checkpoint")
+    assert workspace.find(network_key("r", "linear", "train.json"), TrainResult) is None

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mftasks.errors import InvalidDataset, MissingRecord
+from mftasks.records import DatasetRef, Profile, RunPlan, SplitConfig
+from mftasks.steps.download import download
+from mftasks.steps.validate import validate
+from mftasks.workspace import Workspace, run_key
+
+HEADER = "user_id,item_id,rating,timestamp\n"
+SOUND = HEADER + (
+    "ana,1,4.5,874965758\nana,2,3,876893171\nbob,1,5,878542960\nbob,3,1,889751712\n"
+    "cat,1,4.5,889751712\n"
+)
+
+
+def downloaded(workspace: Workspace, tmp_path: Path, text: str) -> DatasetRef:
+    """Plan a run on one's own ratings, and download them."""
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    plan = RunPlan(
+        run_id="a",
+        dataset=path.as_uri(),
+        split=SplitConfig(strategy="hash", test_fraction=0.2),
+        trainings=(),
+        created_at=datetime.now(UTC),
+        code_version="0",
+    )
+    workspace.write(run_key("a", "plan.json"), plan)
+    return download(workspace, "a")
+
+
+def test_the_profile_describes_the_data(workspace: Workspace, tmp_path: Path):
+    ref = downloaded(workspace, tmp_path, SOUND)
+    profile = validate(workspace, "a")
+    assert profile.dataset == ref
+    assert (profile.n_ratings, profile.n_users, profile.n_items) == (5, 3, 3)
+    assert profile.density == pytest.approx(5 / 9)
+    assert profile.mean_rating == pytest.approx(3.6)
+    assert profile.rating_counts == {"1": 1, "3": 1, "4.5": 2, "5": 1}
+    assert profile.first_rated == datetime.fromtimestamp(874965758, UTC)
+    assert profile.last_rated == datetime.fromtimestamp(889751712, UTC)
+    assert list(profile.ratings_per_month.items()) == [
+        *(("1997-09", 1), ("1997-10", 1), ("1997-11", 1)),
+        *(("1997-12", 0), ("1998-01", 0), ("1998-02", 0), ("1998-03", 2)),
+    ]
+    assert profile.ratings_per_item.edges == (1.0, 2.0, 4.0)
+    assert profile.ratings_per_item.counts == (2, 1)
+    assert all(check.passed for check in profile.checks)
+    assert workspace.read(run_key("a", "profile.json"), Profile) == profile
+
+
+def test_running_it_again_changes_nothing(workspace: Workspace, tmp_path: Path):
+    downloaded(workspace, tmp_path, SOUND)
+    assert validate(workspace, "a") == validate(workspace, "a")
+
+
+def test_all_errors_are_listed_and_nothing_is_written(workspace: Workspace, tmp_path: Path):
+    bad = HEADER + "ana,1,4,874965758\nana,1,,874965758\n,2,inf,874965758\n"
+    downloaded(workspace, tmp_path, bad)
+    with pytest.raises(InvalidDataset) as caught:
+        validate(workspace, "a")
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("mine from file:///")
+    assert "breaks 5 of" in lines[0]
+    assert [line.partition(":")[0] for line in lines[1:]] == [
+        "- rating is there",
+        "- rating is finite",
+        "- user_id is there",
+        "- user and item are a pair only once",
+        "- ratings differ",
+    ]
+    assert not workspace.store.exists(run_key("a", "profile.json"))
+
+
+def test_warnings_are_reported_and_do_not_stop_the_run(
+    workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    downloaded(workspace, tmp_path, SOUND.replace("874965758", "874965758000"))
+    with caplog.at_level(logging.WARNING):
+        profile = validate(workspace, "a")
+    warned = [check for check in profile.checks if not check.passed]
+    assert [(check.name, check.severity) for check in warned] == [
+        ("timestamp is plausible", "warning")
+    ]
+    assert "mine: timestamp is plausible: 1 of 5" in caplog.text
+    assert profile.first_rated == datetime.fromtimestamp(876893171, UTC)
+
+
+def test_ratings_without_timestamps_have_no_months(workspace: Workspace, tmp_path: Path):
+    text = "user_id,item_id,rating\n1,1,4\n1,2,3\n2,1,5\n"
+    downloaded(workspace, tmp_path, text)
+    profile = validate(workspace, "a")
+    assert (profile.first_rated, profile.last_rated, profile.ratings_per_month) == (None, None, {})
+
+
+def test_many_different_ratings_are_counted_in_bins(workspace: Workspace, tmp_path: Path):
+    lines = [f"{row},{row % 9},{row / 7:.3f}" for row in range(700)]
+    downloaded(workspace, tmp_path, "user_id,item_id,rating\n" + "\n".join(lines))
+    counts = validate(workspace, "a").rating_counts
+    assert len(counts) == 20
+    assert sum(counts.values()) == 700
+
+
+def test_validate_before_download_is_refused(workspace: Workspace, tmp_path: Path):
+    downloaded(workspace, tmp_path, SOUND)
+    workspace.store.delete(run_key("a", "download.json"))
+    with pytest.raises(MissingRecord, match=r"download\.json is not there"):
+        validate(workspace, "a")

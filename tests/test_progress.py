@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from mftasks import progress
+from mftasks.progress import Tick
+from mftasks.records import EpochMetrics
+
+EPOCH = EpochMetrics(
+    epoch=3,
+    train_rmse=0.91234,
+    valid_rmse=0.95678,
+    learning_rate=0.01,
+    seconds=6.0,
+    ratings_per_second=81_234.0,
+)
+TRAINING = Tick(work="train mlp", done=3, total=9, unit="epochs", epoch=EPOCH)
+
+
+def test_an_epoch_is_one_line_with_the_time_that_is_left() -> None:
+    assert progress.describe(TRAINING) == (
+        "train mlp: epoch 3 of 9, train RMSE 0.9123, valid RMSE 0.9568, 81,234 ratings/s, 12 s left"
+    )
+
+
+def test_a_tick_survives_the_way_to_the_parent(capsys) -> None:
+    with progress.teller("json") as tell:
+        tell(TRAINING)
+    assert progress.parse(capsys.readouterr().out) == TRAINING
+
+
+@pytest.mark.parametrize("line", ["", "Epoch 3", '{"work": 3}', '{"work"', '{"other": 1}'])
+def test_another_line_is_no_tick(line: str) -> None:
+    assert progress.parse(line) is None
+
+
+def test_a_log_gets_every_epoch_but_not_every_piece_of_a_transfer(caplog) -> None:
+    caplog.set_level(logging.INFO)
+    with progress.teller("lines") as tell:
+        for done in range(1, 101):
+            tell(Tick(work="download", done=done, total=100, unit="bytes"))
+        tell(TRAINING)
+        tell(TRAINING)
+    assert [line.partition(":")[0] for line in caplog.messages] == [
+        "download",
+        "train mlp",
+        "train mlp",
+    ]
+
+
+def test_a_person_gets_a_bar_for_each_piece_of_work(capsys) -> None:
+    with progress.teller("bar") as tell:
+        tell(Tick(work="download", done=50, total=100, unit="bytes"))
+        tell(TRAINING)
+    shown = capsys.readouterr().err
+    assert "download" in shown
+    assert "train mlp" in shown
