@@ -1,6 +1,6 @@
 """The notebook's loop, as the yardstick: symbols, `FeedForward`, dense Adam, a metric in each batch.
 
-python benchmarks/notebook.py '{"parts": "parts.npz", "network": "mlp", "epochs": 20}'
+python -m benchmarks.notebook '{"parts": "parts.npz", "network": "mlp", "epochs": 20}'
 
 Prints one JSON object: test RMSE, CPU and wall seconds of each epoch so far, and the peak memory.
 What MXNet is started with is what `mftasks.mx` sets, one thread that flushes denormals included: the
@@ -13,7 +13,7 @@ import json
 import sys
 
 import numpy as np
-from measure import Clock
+from benchmarks.measure import Clock
 
 from mftasks.mx import mx
 

@@ -1,6 +1,6 @@
 """Our training loop on the same parts, the test part in place of the validation part.
 
-python benchmarks/ours.py '{"parts": "parts.npz", "network": "mlp", "changes": {"epochs": 3}}'
+python -m benchmarks.ours '{"parts": "parts.npz", "network": "mlp", "changes": {"epochs": 3}}'
 
 `changes` are applied to the notebook preset, `params` in them to its parameters.
 """
@@ -12,7 +12,7 @@ import sys
 
 import msgspec
 import numpy as np
-from measure import Clock
+from benchmarks.measure import Clock
 
 from mftasks import networks, trainer
 from mftasks.ratings import Part

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from mftasks.records import EpochMetrics, Record
@@ -45,7 +46,7 @@ def silent(tick: Tick) -> None:
 def describe(tick: Tick) -> str:
     """Return a tick as one line of a log."""
     if tick.unit == "bytes":
-        return f"{tick.work}: {tick.done / 1e6:.1f} of {tick.total / 1e6:.1f} MB"
+        return f"{tick.work}: {decimal(tick.done)} of {decimal(tick.total)}"
     text = f"{tick.work}: {tick.unit.rstrip('s')} {tick.done} of {tick.total}"
     if tick.epoch is None:
         return text
@@ -129,7 +130,7 @@ class _Bars:
 
 def _brief(tick: Tick) -> str:
     if tick.unit == "bytes":
-        return f"{tick.done / 1e6:.1f} MB"
+        return decimal(tick.done)
     if tick.epoch is None:
         return f"{tick.done:,} of {tick.total:,}"
     rmse = tick.epoch.train_rmse if tick.epoch.valid_rmse is None else tick.epoch.valid_rmse

@@ -95,7 +95,7 @@ class DatasetRef(Record, frozen=True, kw_only=True):
     """Point at verified data: `ratings` in the publisher's own format, `titles` of items as JSON.
 
     `sha256` is that of the ratings file and is the identity of the data, whichever `source` served
-    it. `format` is a key of `ratings.FORMATS`.
+    it. `format` is a key of `formats.FORMATS`.
     """
 
     name: str
@@ -263,7 +263,10 @@ class PublishedFile(Record, frozen=True, kw_only=True):
 
 
 class Report(Record, frozen=True, kw_only=True):
-    """Hold everything a run found out, and the pages that show it."""
+    """Hold everything a run found out, and the pages that show it.
+
+    `best` is chosen on the validation part, on the test part only where there is no other.
+    """
 
     plan: RunPlan
     profile: Profile

@@ -81,6 +81,7 @@ def _page(
     script, parts = components({**plots})
     rows = sorted(_rows(run, symbols, look), key=lambda row: row.evaluation.rmse)
     best = next(row for row in rows if row.network == run.best)
+    validated = all(result.history[0].valid_rmse is not None for result in run.results)
     text = (
         _environment()
         .get_template(template)
@@ -93,7 +94,8 @@ def _page(
             in_words=", ".join(f"{row.network} {row.evaluation.rmse:.4f}" for row in rows),
             split_in_words=words.split(run.split.config),
             baselines=dict(sorted(best.evaluation.baselines.items(), key=lambda one: one[1])),
-            validated=any(result.history[0].valid_rmse is not None for result in run.results),
+            chosen=words.chosen(validated),
+            validated=validated,
             longest=max(result.seconds for result in run.results),
             cpu=sum(result.cpu_seconds for result in run.results),
             plots={name: Markup(part) for name, part in parts.items()},

@@ -17,6 +17,13 @@ def headline(best: Evaluation) -> str:
     return f"Best network: {best.network}, RMSE {best.rmse:.4f}"
 
 
+def chosen(validated: bool) -> str:
+    """Say on which part the best network was found to be so."""
+    if validated:
+        return "It is the best on the validation part; the figures here are of the test part."
+    return "It is the best on the test part, as no validation part was held back."
+
+
 def summary(best: Evaluation, dataset: str) -> str:
     """Say how sure the figure is, and what it is worth."""
     low, high = best.rmse_interval.low, best.rmse_interval.high

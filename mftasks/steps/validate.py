@@ -40,12 +40,19 @@ def validate(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent)
         return done
     plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
     dataset = workspace.read(run_key(run_id, "download.json"), DatasetRef)
-    table = formats.read(workspace.fetch(dataset.ratings), dataset.format)
+    table = _read(workspace, dataset)
     tell(Tick(work="validate", done=0, total=table.n_ratings, unit="ratings"))
     made = checks.check(table, _expected(plan.dataset, plan.split))
     _refuse_failed(dataset, made)
     tell(Tick(work="validate", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
     return workspace.write(key, _profile(dataset, table, made))
+
+
+def _read(workspace: Workspace, dataset: DatasetRef) -> RatingsTable:
+    try:
+        return formats.read(workspace.fetch(dataset.ratings), dataset.format)
+    except InvalidDataset as error:
+        raise InvalidDataset(f"{dataset.name} from {dataset.source}: {error}") from error
 
 
 def _expected(dataset: str, split: SplitConfig) -> Expected:

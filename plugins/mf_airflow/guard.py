@@ -3,7 +3,7 @@
 python -I -S guard.py PARENT_PID SIGNAL GRACE_SECONDS COMMAND…
 
 The command gets a process group of its own. It is stopped, with everything that descends from it,
-when this process is told to stop (SIGTERM, SIGINT or SIGHUP), when the parent is gone, even by
+when this process is told to stop (SIGTERM, or SIGINT for at once), when the parent is gone, even by
 SIGKILL, and when the command itself ends. The exit code is the command's. Only the standard library
 is imported, so that it starts in a few milliseconds.
 """
@@ -52,7 +52,7 @@ def main(parent: int, asked_by: int, grace: float, arguments: list[str]) -> int:
     if child.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, asked_by)
-    while child.poll() is None and time.monotonic() < deadline:
+    while child.poll() is None and not told.in_a_hurry and time.monotonic() < deadline:
         told.wait(deadline - time.monotonic())
     _kill_descendants(child)
     code = child.wait()
@@ -64,6 +64,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self.to_stop = False
+        self.in_a_hurry = False
         self._reader, writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(writer, False)
@@ -77,8 +78,9 @@ class _Signals:
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 4096)
 
-    def _stop(self, *_: object) -> None:
+    def _stop(self, number: int, _: object) -> None:
         self.to_stop = True
+        self.in_a_hurry |= number == signal.SIGINT
 
 
 def _kill_descendants(child: subprocess.Popen[bytes]) -> None:

@@ -81,14 +81,17 @@ class Process:
         said = last_lines(self.log)
         raise ServerFailed(f"{self.name} {what}{code}; its log {self.log} ends with:\n{said}")
 
-    def ask_to_stop(self) -> None:
-        """Ask without waiting; the guard kills what has not ended when its grace is over."""
-        if self.running:
-            self._guard.terminate()
-
     def stop(self) -> None:
         """Stop it, and return when it and all its descendants are gone; twice is harmless."""
-        self.ask_to_stop()
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Do the same without giving it time."""
+        self._end(signal.SIGINT)
+
+    def _end(self, told: signal.Signals) -> None:
+        if self.running:
+            self._guard.send_signal(told)
         try:
             self._guard.wait(self._grace + 5)
         except subprocess.TimeoutExpired:

@@ -55,11 +55,6 @@ class Airflow:
         answer = self._ask("POST", "/auth/token", {"username": user, "password": password})
         self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
-    def scheduler_runs(self) -> bool:
-        """Say whether a scheduler has begun its work."""
-        health = self._ask("GET", "/api/v2/monitor/health")
-        return bool(health["scheduler"]["status"] == "healthy")
-
     def set_pool(self, name: str, slots: int, description: str) -> None:
         """Create a pool, or change the one that is there."""
         body = {"name": name, "slots": slots, "description": description, "include_deferred": False}

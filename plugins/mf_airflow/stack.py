@@ -89,6 +89,8 @@ def _airflow(
         preparation.wait_to_end()
         server.wait_for(airflow.answers, seconds=120)
         yield (server, *others)
+        for process in (*others, server):
+            process.kill()  # the run has ended: nothing that they do now is worth waiting for
 
 
 def _started(

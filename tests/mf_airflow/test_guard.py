@@ -55,6 +55,13 @@ def test_what_ignores_the_request_is_killed_with_all_its_descendants() -> None:
         assert not psutil.pid_exists(grandchild)
 
 
+def test_a_command_can_be_killed_without_being_asked() -> None:
+    with _started(sys.executable, "-c", STUBBORN, grace=60) as guarded:
+        _first_line(guarded)
+        guarded.send_signal(signal.SIGINT)
+        assert guarded.wait(5) == 128 + signal.SIGKILL
+
+
 def test_nothing_outlives_a_parent_that_was_killed() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT, STUBBORN],
@@ -79,8 +86,10 @@ subprocess.run(guard.command(sys.executable, "-c", sys.argv[1], grace=0.2))
 """
 
 
-def _started(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(guard.command(*arguments, grace=0.5), stdout=subprocess.PIPE, text=True)
+def _started(*arguments: str, grace: float = 0.5) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        guard.command(*arguments, grace=grace), stdout=subprocess.PIPE, text=True
+    )
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:

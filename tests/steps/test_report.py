@@ -4,10 +4,12 @@ import hashlib
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from mftasks.errors import MissingRecord
-from mftasks.records import Report
+from mftasks.records import Evaluation, Report, TrainResult
 from mftasks.steps.report import report
 from mftasks.workspace import Workspace, network_key, run_key
 from tests.finished_run import NETWORKS, RUN, evaluated_run, reported_run
@@ -34,9 +36,42 @@ def test_it_gathers_every_network_of_the_plan(record: Report) -> None:
     assert [evaluation.network for evaluation in record.evaluations] == list(NETWORKS)
 
 
-def test_the_best_network_is_the_one_with_the_lowest_rmse(record: Report) -> None:
-    rmses = {evaluation.network: evaluation.rmse for evaluation in record.evaluations}
-    assert rmses[record.best] == min(rmses.values())
+def test_the_best_network_is_chosen_on_the_validation_part(tmp_path: Path) -> None:
+    workspace = evaluated_run(tmp_path)
+    _give(workspace, "mlp", rmse=0.1)
+    _give(workspace, "linear", valid_rmse=0.2)
+
+    assert report(workspace, RUN).best == "linear"
+    assert "best on the validation part" in page(workspace, "report.html")
+
+
+def test_without_a_validation_part_the_test_part_decides_and_the_page_says_so(
+    tmp_path: Path,
+) -> None:
+    workspace = evaluated_run(tmp_path, "notebook")
+    _give(workspace, "mlp", rmse=0.1)
+
+    assert report(workspace, RUN).best == "mlp"
+    assert "no validation part was held back" in page(workspace, "report.html")
+
+
+def _give(
+    workspace: Workspace,
+    network: str,
+    *,
+    rmse: float | None = None,
+    valid_rmse: float | None = None,
+) -> None:
+    """Give a network another RMSE on the test part, or on the validation part at every epoch."""
+    name, kind = ("train", TrainResult) if rmse is None else ("evaluation", Evaluation)
+    key = network_key(RUN, network, f"{name}.json")
+    record = workspace.read(key, kind)
+    changed = (
+        {"rmse": rmse}
+        if isinstance(record, Evaluation)
+        else {"history": tuple(replace(one, valid_rmse=valid_rmse) for one in record.history)}
+    )
+    workspace.store.put(key, msgspec.json.encode(replace(record, **changed)), "application/json")
 
 
 def test_it_lists_the_pages_that_it_wrote(workspace: Workspace, record: Report) -> None:

@@ -78,6 +78,15 @@ def test_all_errors_are_listed_and_nothing_is_written(workspace: Workspace, tmp_
     assert not workspace.store.exists(run_key("a", "profile.json"))
 
 
+def test_a_file_that_cannot_be_read_is_named(workspace: Workspace, tmp_path: Path):
+    ref = downloaded(workspace, tmp_path, HEADER + "ana,1,good,874965758\n")
+    with pytest.raises(InvalidDataset) as caught:
+        validate(workspace, "a")
+    assert str(caught.value) == (
+        f"mine from {ref.source}: line 2, column rating: 'good'; expected a number"
+    )
+
+
 def test_warnings_are_reported_and_do_not_stop_the_run(
     workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
