@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
+
+from mftasks.memory import peak_rss_bytes
 
 
 class Clock:
@@ -22,5 +23,4 @@ class Clock:
 
     def print(self) -> None:
         """Print what was noted, with the peak of the process's memory, as the last line."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"epochs": self.epochs, "peak_rss_bytes": peak}), flush=True)
+        print(json.dumps({"epochs": self.epochs, "peak_rss_bytes": peak_rss_bytes()}), flush=True)

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
-from benchmarks.measure import Clock
+from numpy.typing import NDArray
 
+from benchmarks.measure import Clock
 from mftasks.mx import mx
+
+Floats = NDArray[np.float32]
 
 FACTORS = 64
 HIDDEN = 64
@@ -33,7 +37,9 @@ def main() -> None:
     batch_size = BATCH_SIZE[job["network"]]
     model = mx.model.FeedForward(
         ctx=[mx.cpu()],
-        symbol=symbol(job["network"], arrays["train_users"].max() + 1, arrays["train_items"].max() + 1),
+        symbol=symbol(
+            job["network"], arrays["train_users"].max() + 1, arrays["train_items"].max() + 1
+        ),
         num_epoch=job["epochs"],
         optimizer="adam",
         learning_rate=0.001,
@@ -49,13 +55,13 @@ def main() -> None:
     clock.print()
 
 
-def squared_error(ratings: np.ndarray, predicted: np.ndarray) -> tuple[float, int]:
+def squared_error(ratings: Floats, predicted: Floats) -> tuple[float, int]:
     """Return the sum of squared errors of clipped predictions, and their number."""
     errors = ratings - predicted.ravel().clip(1, 5)
     return float(errors @ errors), len(errors)
 
 
-def batches(arrays: dict[str, np.ndarray], part: str, batch_size: int) -> mx.io.NDArrayIter:
+def batches(arrays: dict[str, Any], part: str, batch_size: int) -> mx.io.NDArrayIter:
     """Return the notebook's iterator, which shuffles once."""
     return mx.io.NDArrayIter(
         {side: arrays[f"{part}_{side}s"].astype(np.float32) for side in ("user", "item")},

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import msgspec
 import numpy as np
-from benchmarks.measure import Clock
 
+from benchmarks.measure import Clock
 from mftasks import networks, trainer
 from mftasks.ratings import Part
 from mftasks.records import TrainConfig
@@ -39,7 +40,7 @@ def main() -> None:
     clock.print()
 
 
-def config(network: str, changes: dict[str, object]) -> TrainConfig:
+def config(network: str, changes: dict[str, Any]) -> TrainConfig:
     """Return the notebook preset of `network` with `changes`."""
     preset = msgspec.to_builtins(networks.load(network).PRESETS["notebook"])
     params = {**preset["params"], **changes.get("params", {})}

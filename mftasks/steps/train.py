@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import resource
 import signal
 import tempfile
 import threading
@@ -21,6 +20,7 @@ import msgspec
 
 from mftasks import progress, version
 from mftasks.errors import Interrupted, UnknownNetwork, did_you_mean
+from mftasks.memory import peak_rss_bytes
 from mftasks.networks import Sizes
 from mftasks.progress import Tell, Tick
 from mftasks.ratings import read_part, read_vocabulary
@@ -62,7 +62,7 @@ def train(
         seconds=trained.history[-1].seconds,
         bundle=_exported(workspace, run_id, config, split, vocabulary, data, trained),
         cpu_seconds=time.process_time() - cpu_seconds,
-        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_rss_bytes=peak_rss_bytes(),
     )
     return workspace.write(key, result)
 
