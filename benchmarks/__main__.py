@@ -4,8 +4,7 @@ python -m benchmarks [--quick] [--only linear]
 
 Prints a table and writes output/bench.json, a list of {name, ours, theirs, ratio, unit, command}, where
 `ratio` says how many times less ours is. RMSE is pooled over the test part of fold u1, of clipped
-predictions; that part is the yardstick here, and chooses nothing that the product uses. Both sides
-run on one thread, with the settings of `mftasks.mx`.
+predictions; that part is the yardstick here, and chooses nothing that the product uses.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import argparse
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -27,14 +27,24 @@ from benchmarks.runs import Run, run, write_parts
 OUTPUT = Path(__file__).resolve().parent.parent / "output" / "bench.json"
 
 
+class Bout(NamedTuple):
+    """Hold what one process is to run: theirs of a network, or ours of a duel."""
+
+    name: str
+    module: str
+    job: dict[str, Any]
+
+
 def main() -> None:
     """Run every duel in each round, print the table, and write it."""
     asked = _arguments()
     duels = [duel for duel in DUELS if asked.only in (None, duel.network)]
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        parts = write_parts(Path(folder))
-        theirs, ours = _play(parts, duels, rounds=1 if asked.quick else 3, quick=asked.quick)
-    rows = [row for duel in duels for row in rows_of(duel, ours[duel.name], theirs[duel.network])]
+        bouts = _bouts(write_parts(Path(folder)), duels, quick=asked.quick)
+        runs = _play(bouts * (1 if asked.quick else 3))
+    rows = [
+        row for duel in duels for row in rows_of(duel, runs[duel.name], runs[_theirs(duel.network)])
+    ]
     _show(rows)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1))
@@ -47,30 +57,34 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _play(
-    parts: Path, duels: list[Duel], *, rounds: int, quick: bool
-) -> tuple[dict[str, list[Run]], dict[str, list[Run]]]:
-    """Run both sides by turns; return their runs by network and ours by duel."""
-    networks = list(dict.fromkeys(duel.network for duel in duels))
-    theirs: dict[str, list[Run]] = {network: [] for network in networks}
-    ours: dict[str, list[Run]] = {duel.name: [] for duel in duels}
+def _bouts(parts: Path, duels: list[Duel], *, quick: bool) -> list[Bout]:
+    """Return one round: the notebook's training of each network, and ours after it."""
     epochs = QUICK_EPOCHS if quick else EPOCHS
+    bouts = []
+    for network in dict.fromkeys(duel.network for duel in duels):
+        job: dict[str, Any] = {"parts": str(parts), "network": network}
+        theirs = {**job, "epochs": epochs[network]}
+        bouts.append(Bout(_theirs(network), "benchmarks.notebook", theirs))
+        for duel in duels:
+            if duel.network == network:
+                bouts.append(Bout(duel.name, "benchmarks.ours", {**job, "changes": duel.changes}))
+    return bouts
+
+
+def _theirs(network: str) -> str:
+    return f"the notebook's {network}"
+
+
+def _play(bouts: list[Bout]) -> dict[str, list[Run]]:
+    """Run the bouts one after another; return the runs by the bout's name."""
+    runs: dict[str, list[Run]] = {bout.name: [] for bout in bouts}
     with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=rounds * (len(networks) + len(duels)))
-        for _ in range(rounds):
-            for network in networks:
-                progress.update(bar, description=f"theirs: {network}")
-                job = {"parts": str(parts), "network": network, "epochs": epochs[network]}
-                theirs[network].append(run("benchmarks.notebook", job))
-                progress.advance(bar)
-                for duel in duels:
-                    if duel.network != network:
-                        continue
-                    progress.update(bar, description=f"ours: {duel.name}")
-                    job = {"parts": str(parts), "network": network, "changes": duel.changes}
-                    ours[duel.name].append(run("benchmarks.ours", job))
-                    progress.advance(bar)
-    return theirs, ours
+        for bout in progress.track(bouts, description="runs"):
+            done = run(bout.module, bout.job)
+            runs[bout.name].append(done)
+            last = done.epochs[-1]
+            progress.console.print(f"{bout.name}: {last.cpu:.2f} s of CPU, RMSE {last.rmse:.4f}")
+    return runs
 
 
 def _show(rows: Iterable[Row]) -> None:

@@ -15,17 +15,25 @@ class Sides(gluon.HybridBlock):
     """Predict `r̂ = μ + b_u + b_i + ⟨f(p_u), g(q_i)⟩`.
 
     `tower` makes f and g, each with weights of its own; None leaves the embeddings as they are.
-    Without `biases` there are no b, without `center` no μ.
+    Without `biases` there are no b, without `center` no μ. Embeddings start evenly within `around`
+    ± `embedding_scale`.
     """
 
     def __init__(
-        self, sizes: Sizes, params: Any, *, lazy: bool, tower: Callable[[], Any] | None = None
+        self,
+        sizes: Sizes,
+        params: Any,
+        *,
+        lazy: bool,
+        tower: Callable[[], Any] | None = None,
+        around: float = 0.0,
     ) -> None:
         super().__init__()
         self.mean = sizes.mean_rating if params.center else 0.0
+        start = _Around(around, params.embedding_scale)
         with self.name_scope():
-            self.users = _Side(sizes.n_users, params, lazy, tower)
-            self.items = _Side(sizes.n_items, params, lazy, tower)
+            self.users = _Side(sizes.n_users, params, start, lazy, tower)
+            self.items = _Side(sizes.n_items, params, start, lazy, tower)
 
     def hybrid_forward(self, F: Any, users: Any, items: Any) -> tuple[Any, Any]:
         of_user, of_item = self.users(users), self.items(items)
@@ -44,17 +52,16 @@ class _Side(gluon.HybridBlock):
     and biases gradients that hold the rows of the batch alone.
     """
 
-    def __init__(self, n: int, params: Any, lazy: bool, tower: Callable[[], Any] | None) -> None:
+    def __init__(
+        self, n: int, params: Any, start: Any, lazy: bool, tower: Callable[[], Any] | None
+    ) -> None:
         super().__init__()
         self.n = n
         self.lazy = lazy
         self.bias: Any = None
         with self.name_scope():
             self.embedding = gluon.nn.Embedding(
-                n,
-                params.factors,
-                weight_initializer=_Around(params.embedding_center, params.embedding_scale),
-                sparse_grad=lazy,
+                n, params.factors, weight_initializer=start, sparse_grad=lazy
             )
             self.tower = tower() if tower else None
             if params.biases:

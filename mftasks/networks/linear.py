@@ -23,7 +23,6 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     factors: Annotated[int, Meta(ge=1, le=4096)] = 64
     biases: bool = True
     center: bool = True
-    embedding_center: float = 0.0
     embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
 
 
@@ -31,12 +30,12 @@ PRESETS = {
     "default": TrainConfig(
         network="linear",
         params={},
-        epochs=25,
+        epochs=10,
         batch_size=1000,
         learning_rate=0.008,
         schedule="cosine",
-        l2=0.08,
-        patience=3,
+        l2=0.11,
+        patience=4,
     ),
     "notebook": TrainConfig(
         network="linear",

@@ -17,32 +17,44 @@ if TYPE_CHECKING:
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Shape the network; weights start within ±`…_scale`, dense ones as Glorot's if that is 0."""
+    """Shape the network.
+
+    Embeddings start evenly within `embedding_center` ± `embedding_scale`: above 0, or relu silences
+    half of the factors before they have learnt anything. Dense weights start within ±`dense_scale`,
+    as Glorot's where that is 0, and learn at `dense_rate` times the learning rate.
+    """
 
     factors: Annotated[int, Meta(ge=1, le=4096)] = 64
     hidden: Annotated[int, Meta(ge=1, le=4096)] = 64
     biases: bool = True
     center: bool = True
-    embedding_center: float = 0.0
+    embedding_center: float = 0.4
     embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
     dense_scale: Annotated[float, Meta(ge=0)] = 0.0
-    dense_rate: Annotated[float, Meta(gt=0)] = 1.0
+    dense_rate: Annotated[float, Meta(gt=0)] = 0.2
 
 
 PRESETS = {
     "default": TrainConfig(
         network="mlp",
         params={},
-        epochs=20,
+        epochs=12,
         batch_size=1000,
-        learning_rate=0.004,
+        learning_rate=0.003,
         schedule="cosine",
         l2=0.05,
-        patience=3,
+        patience=4,
     ),
     "notebook": TrainConfig(
         network="mlp",
-        params={"biases": False, "center": False, "embedding_scale": 0.01, "dense_scale": 0.01},
+        params={
+            "biases": False,
+            "center": False,
+            "embedding_center": 0.0,
+            "embedding_scale": 0.01,
+            "dense_scale": 0.01,
+            "dense_rate": 1.0,
+        },
         epochs=20,
         batch_size=100,
         learning_rate=0.001,
@@ -60,8 +72,6 @@ def build(sizes: Sizes, params: Params, *, lazy: bool) -> Any:
     from mftasks.networks._sides import Sides, dense, sequence
 
     def tower() -> Any:
-        return sequence(
-            gluon.nn.Activation("relu"), dense(params.factors, params.hidden, params)
-        )
+        return sequence(gluon.nn.Activation("relu"), dense(params.factors, params.hidden, params))
 
-    return Sides(sizes, params, lazy=lazy, tower=tower)
+    return Sides(sizes, params, lazy=lazy, tower=tower, around=params.embedding_center)

@@ -19,33 +19,44 @@ if TYPE_CHECKING:
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Shape the network; weights start within ±`…_scale`, dense ones as Glorot's if that is 0."""
+    """Shape the network.
+
+    Embeddings start evenly within ±`embedding_scale`, dense weights within ±`dense_scale`, as
+    Glorot's where that is 0. Dense layers learn at `dense_rate` times the learning rate: few
+    ratings fit them to noise as fast as embeddings learn what is there.
+    """
 
     factors: Annotated[int, Meta(ge=1, le=4096)] = 64
     hidden: Annotated[int, Meta(ge=1, le=4096)] = 64
-    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.5
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.4
     biases: bool = True
     center: bool = True
-    embedding_center: float = 0.0
     embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
-    dense_scale: Annotated[float, Meta(ge=0)] = 0.0
-    dense_rate: Annotated[float, Meta(gt=0)] = 1.0
+    dense_scale: Annotated[float, Meta(ge=0)] = 0.05
+    dense_rate: Annotated[float, Meta(gt=0)] = 0.01
 
 
 PRESETS = {
     "default": TrainConfig(
         network="resnet",
         params={},
-        epochs=20,
+        epochs=12,
         batch_size=1000,
-        learning_rate=0.004,
+        learning_rate=0.008,
         schedule="cosine",
-        l2=0.05,
-        patience=3,
+        l2=0.08,
+        patience=4,
     ),
     "notebook": TrainConfig(
         network="resnet",
-        params={"biases": False, "center": False, "embedding_scale": 0.01, "dense_scale": 0.01},
+        params={
+            "biases": False,
+            "center": False,
+            "dropout": 0.5,
+            "embedding_scale": 0.01,
+            "dense_scale": 0.01,
+            "dense_rate": 1.0,
+        },
         epochs=25,
         batch_size=200,
         learning_rate=0.001,

@@ -15,6 +15,7 @@ from mf_airflow.process import write_secret
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = "admin"
+FOREIGN = ("AIRFLOW_", "AWS_", "MF_PROGRESS", "MF_S3_ENDPOINT", "MF_STORE")
 NO_PROXY = "127.0.0.1,localhost"
 
 
@@ -82,12 +83,11 @@ def airflow_environment(
 
 
 def inherited(given: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment free of another Airflow's settings, which finds this checkout.
+    """Return an environment free of settings for another Airflow or store; it finds this checkout.
 
     Nothing that goes to loopback takes the way over a proxy.
     """
-    kept = {name: value for name, value in given.items() if not name.startswith("AIRFLOW_")}
-    kept.pop("MF_PROGRESS", None)
+    kept = {name: value for name, value in given.items() if not name.startswith(FOREIGN)}
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = ",".join(filter(None, [NO_PROXY, given.get(name)]))
     places = [str(ROOT), str(ROOT / "plugins"), given.get("PYTHONPATH")]

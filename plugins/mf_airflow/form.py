@@ -33,7 +33,12 @@ def _flat(field: dict[str, Any]) -> dict[str, Any]:
     if kinds is None:
         return {"type": "string", **field}
     (schema,) = (dict(kind) for kind in kinds if kind != {"type": "null"})
-    schema["type"] = [schema.get("type", "string"), "null"]
+    if schema.get("type") == "boolean":
+        # The form's switch knows only on and off: a drop-down can be left empty.
+        schema = {"enum": [True, False]}
+    else:
+        schema["type"] = [schema.get("type", "string"), "null"]
     if "enum" in schema:
         schema["enum"] = [*schema["enum"], None]
+        schema["values_display"] = {"null": "by default"}
     return {**field, **schema}

@@ -103,7 +103,7 @@ def _children() -> list[int]:
         if entry.isdigit():
             with contextlib.suppress(OSError):
                 fields = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b") ")[2].split()
-                if int(fields[1]) == me and fields[0] != b"Z":
+                if int(fields[1]) == me:
                     found.append(int(entry))
     return found
 

@@ -76,19 +76,25 @@ def run(
     with _alone(local), _said_when_stopped():
         console.print(f"starting the stack; its state and logs are in {local}")
         with stack.running(local.absolute(), port=free_ports(1)[0], scheduled=False) as running:
-            running.airflow.end_unfinished_runs()
-            running.airflow.trigger(run_id, given)
-            console.print(f"run {run_id} of DAG movielens_mf")
-            state = watch.follow(running, run_id, console)
-            if state == "success":
-                os.environ.update(running.environment)
-                workspace = Workspace(settings.read())
-                folder = results.copy_out(workspace, run_id, output)
-                console.print(results.table(workspace, run_id, folder))
-            else:
-                results.explain(running.airflow, run_id, console)
+            state = _once(running, run_id, given, output)
     if state != "success":
         _fail(f"run {run_id} failed", 1)
+
+
+def _once(running: stack.Stack, run_id: str, given: dict[str, Any], output: Path) -> str:
+    """Run the DAG; show its results, or why it failed; return how it ended."""
+    running.airflow.end_unfinished_runs()
+    running.airflow.trigger(run_id, given)
+    console.print(f"run {run_id} of DAG movielens_mf")
+    state = watch.follow(running, run_id, console)
+    if state == "success":
+        os.environ.update(running.environment)  # boto3 takes its credentials from there
+        workspace = Workspace(settings.read())
+        folder = results.copy_out(workspace, run_id, output)
+        console.print(results.table(workspace, run_id, folder))
+    else:
+        results.explain(running.airflow, run_id, console)
+    return state
 
 
 @app.command()

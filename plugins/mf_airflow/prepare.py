@@ -17,9 +17,9 @@ from pathlib import Path
 def main(noted: Path) -> None:
     """Run the commands that a person would."""
     if not is_current(noted):
-        _airflow("db", "migrate")
+        airflow("db", "migrate")
         noted.write_text(version("apache-airflow"))
-    _airflow("dags", "reserialize")
+    airflow("dags", "reserialize")
 
 
 def is_current(noted: Path) -> bool:
@@ -29,7 +29,8 @@ def is_current(noted: Path) -> bool:
     return False
 
 
-def _airflow(*command: str) -> None:
+def airflow(*command: str) -> None:
+    """Run one of Airflow's commands in this process."""
     from airflow.cli.cli_parser import get_parser
 
     arguments = get_parser().parse_args(command)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -12,6 +14,7 @@ from mftasks.errors import InvalidPlan, MfError
 from mftasks.progress import Tick
 
 DAG = "movielens_mf"
+OURS = ("mftasks.", "mf_airflow.")
 
 
 class RequestRefused(MfError):
@@ -24,9 +27,15 @@ class TaskState(msgspec.Struct, frozen=True):
     task_id: str
     state: str | None
     try_number: int
-    start_date: str | None
-    end_date: str | None
-    duration: float | None
+    start_date: datetime | None
+    end_date: datetime | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long it took, or has taken so far."""
+        if self.start_date is None:
+            return None
+        return ((self.end_date or datetime.now(UTC)) - self.start_date).total_seconds()
 
 
 class Airflow:
@@ -34,7 +43,7 @@ class Airflow:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._client = httpx.Client(base_url=address, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=address, timeout=60, trust_env=False)
 
     def __enter__(self) -> Airflow:
         return self
@@ -67,8 +76,8 @@ class Airflow:
         """Fail the runs that a stack left behind when it was stopped: only one may be active."""
         unfinished = self._ask("GET", f"/api/v2/dags/{DAG}/dagRuns?state=running&state=queued")
         for run in unfinished["dag_runs"]:
-            body = {"state": "failed", "note": "ended with the stack that ran it"}
-            self._ask("PATCH", f"/api/v2/dags/{DAG}/dagRuns/{run['dag_run_id']}", body)
+            path = f"/api/v2/dags/{DAG}/dagRuns/{quote(run['dag_run_id'])}"
+            self._ask("PATCH", path, {"state": "failed"})
 
     def trigger(self, run_id: str, conf: dict[str, Any]) -> None:
         """Start a run; raises `InvalidPlan` for parameters that do not fit the form."""
@@ -115,17 +124,16 @@ def _checked(answer: httpx.Response) -> Any:
 
 
 def _lines(entry: Any) -> list[str]:
-    """Return one entry of a log as text, without the groups that fold it in the UI."""
+    """Return what one entry of a log says of our own work, or of a failure; nothing else."""
     if isinstance(entry, str):
         return entry.splitlines()
-    text = str(entry.get("event", ""))
-    if text.startswith("::"):
-        return []
-    errors = [
-        f"{detail.get('exc_type')}: {detail.get('exc_value')}"
-        for detail in entry.get("error_detail") or ()
+    ours = str(entry.get("logger")).startswith(OURS)
+    failure = entry.get("level") in ("error", "critical")
+    causes = [
+        f"{detail['exc_type']}: {detail['exc_value']}" for detail in entry.get("error_detail") or ()
     ]
-    return [line for part in (text, *errors) for line in part.splitlines()]
+    text = causes[0] if causes else str(entry["event"])
+    return text.splitlines() if ours or failure else []
 
 
 def wait_until(true: Any, seconds: float, every: float = 0.2) -> bool:

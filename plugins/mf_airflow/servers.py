@@ -267,14 +267,13 @@ def _unprivileged() -> list[str]:
     """Return the prefix that drops root but still reaches a checkout that only root may enter."""
     if os.geteuid() != 0:
         return []
-    files = "+dac_override,+dac_read_search"
     return [
         "setpriv",
         f"--reuid={NOBODY}",
         f"--regid={NOBODY}",
         "--clear-groups",
-        f"--inh-caps={files}",
-        f"--ambient-caps={files}",
+        "--inh-caps=+dac_override",
+        "--ambient-caps=+dac_override",
     ]
 
 

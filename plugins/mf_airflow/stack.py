@@ -17,7 +17,6 @@ from pathlib import Path
 
 from mf_airflow import environment, servers
 from mf_airflow.environment import USER, Secrets
-from mf_airflow.prepare import is_current
 from mf_airflow.process import Process, free_ports
 from mf_airflow.rest import Airflow
 
@@ -62,7 +61,10 @@ def running(folder: Path, *, port: int, scheduled: bool) -> Iterator[Stack]:
             )
         )
         airflow = stopped_at_exit.enter_context(Airflow(f"http://127.0.0.1:{port}"))
-        processes = stopped_at_exit.enter_context(_airflow(home, variables, airflow, scheduled))
+        tables = folder / "postgres" / "data" / "airflow-version"
+        processes = stopped_at_exit.enter_context(
+            _airflow(home, tables, variables, airflow, scheduled)
+        )
         wait_for_store()
         airflow.log_in(USER, own.password)
         airflow.set_pool("gpu", max(TRAININGS_AT_ONCE, os.cpu_count() or 1), "trainings at once")
@@ -71,21 +73,22 @@ def running(folder: Path, *, port: int, scheduled: bool) -> Iterator[Stack]:
 
 @contextlib.contextmanager
 def _airflow(
-    home: Path, variables: dict[str, str], airflow: Airflow, scheduled: bool
+    home: Path, tables: Path, variables: dict[str, str], airflow: Airflow, scheduled: bool
 ) -> Iterator[tuple[Process, ...]]:
     """Run Airflow's processes on a database that is up to date, with the DAG in it.
 
-    Each takes seconds to import Airflow, so they start side by side as soon as there are tables.
+    Each takes seconds to import Airflow, so they start side by side. The file `tables` says which
+    version of Airflow made the tables; it lies with them, so that it goes where they go.
     """
-    noted = home / "version"
+    noted = str(tables)
     with contextlib.ExitStack() as stopped_at_exit:
         start = partial(_started, stopped_at_exit, home, variables)
-        preparation = start("preparation", "mf_airflow.prepare", str(noted))
-        preparation.wait_for(lambda: is_current(noted), seconds=300)
-        server = start("API server", "airflow", "api-server")
-        others = [start("scheduler", "airflow", "scheduler", "--skip-serve-logs")]
+        component = partial(start, module="mf_airflow.component")
+        preparation = start("preparation", noted, module="mf_airflow.prepare")
+        server = component("API server", noted, "api-server")
+        others = [component("scheduler", noted, "scheduler", "--skip-serve-logs")]
         if scheduled:
-            others.append(start("DAG processor", "airflow", "dag-processor"))
+            others.append(component("DAG processor", noted, "dag-processor"))
         preparation.wait_to_end()
         server.wait_for(airflow.answers, seconds=120)
         yield (server, *others)
@@ -98,11 +101,12 @@ def _started(
     home: Path,
     variables: dict[str, str],
     name: str,
-    *module: str,
+    *arguments: str,
+    module: str,
 ) -> Process:
     process = Process(
         f"Airflow's {name}",
-        [sys.executable, "-m", *module],
+        [sys.executable, "-m", module, *arguments],
         home / f"{name.replace(' ', '-')}.log",
         environment=variables,
         grace=AIRFLOW_GRACE,

@@ -60,7 +60,7 @@ def follow(stack: Stack, run_id: str, console: Console) -> str:
 
 def in_order(tasks: Iterable[TaskState]) -> list[TaskState]:
     """Return tasks in the order in which they began; those that have not yet come last."""
-    return sorted(tasks, key=lambda task: (task.start_date is None, task.start_date or ""))
+    return sorted(tasks, key=lambda task: (task.start_date is None, str(task.start_date)))
 
 
 def _ticks(airflow: Airflow, run_id: str, tasks: list[TaskState]) -> dict[str, Tick]:
@@ -93,7 +93,7 @@ class _LiveTable:
             table.add_row(
                 task.task_id,
                 MARKS.get(task.state, task.state),
-                "" if task.duration is None else f"{task.duration:.1f}",
+                "" if task.seconds is None else f"{task.seconds:.1f}",
                 told(ticks[task.task_id]) if task.task_id in ticks else "",
             )
         self._live.update(table)

@@ -62,13 +62,19 @@ def test_the_same_seed_gives_the_same_weights(network: str) -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_it_starts_at_the_mean_rating_or_at_nothing(network: str) -> None:
+def test_centring_adds_the_mean_rating_and_biases_add_two_tables_of_zeros(network: str) -> None:
     given = positions(3, 59, 7), positions(0, 39, 5)
-    small = {"embedding_scale": 1e-4}
-    assert built(network, **small)(*given)[0].asnumpy() == pytest.approx(3.5, abs=0.01)
-    plain = built(network, center=False, biases=False, **small)
-    assert plain(*given)[0].asnumpy() == pytest.approx(0, abs=0.01)
-    assert len(list(plain.collect_params())) == len(list(built(network).collect_params())) - 2
+    whole, off_center, plain = (
+        built(network, center=center, biases=biases)
+        for center, biases in ((True, True), (False, True), (False, False))
+    )
+    predicted = plain(*given)[0].asnumpy()
+    assert np.array_equal(off_center(*given)[0].asnumpy(), predicted)
+    assert whole(*given)[0].asnumpy() == pytest.approx(predicted + SIZES.mean_rating, abs=1e-5)
+    for side in (whole.users, whole.items):
+        side.bias.set_data(nd.ones(side.bias.shape))
+    assert whole(*given)[0].asnumpy() == pytest.approx(predicted + 5.5, abs=1e-5)
+    assert len(list(plain.collect_params())) == len(list(whole.collect_params())) - 2
 
 
 def test_it_overfits_200_ratings_to_below_the_bias_baseline(
@@ -77,7 +83,7 @@ def test_it_overfits_200_ratings_to_below_the_bias_baseline(
     some = Part(*(array[:200] for array in tiny_ratings))
     preset = networks.load(network).PRESETS["default"]
     config = msgspec.structs.replace(
-        preset, epochs=60, batch_size=50, learning_rate=0.02, l2=0.0, weight_decay=0.0, keep="last"
+        preset, epochs=100, batch_size=50, learning_rate=0.01, l2=0.0, weight_decay=0.0, keep="last"
     )
     trained = trainer.fit(config, trainer.Data(some, None, SIZES, 1.0, 5.0))
     found = pooled(predict(trained.block, some.users, some.items, mx.cpu()), some.ratings)

@@ -1,0 +1,142 @@
+"""What the scheduler sees of the DAG, parsed in a fresh process as Airflow does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mftasks import catalog, networks, params
+
+ROOT = Path(__file__).parent.parent
+HEAVY = (
+    "mxnet",
+    "numpy",
+    "pandas",
+    "pandera",
+    "pyarrow",
+    "bokeh",
+    "boto3",
+    "botocore",
+    "mftasks.mx",
+)
+
+PARSE = """
+import json, sys, time
+import airflow.sdk
+before = set(sys.modules)
+began = time.process_time()
+import movielens_mf
+seconds = time.process_time() - began
+dag = movielens_mf.movielens_mf()
+print("PARSED", json.dumps({
+    "seconds": seconds,
+    "imported": sorted(set(sys.modules) - before),
+    "arrows": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
+    "gpu": sorted(task.task_id for task in dag.tasks if task.queue == task.pool == "gpu"),
+    "retries": sorted({task.retries for task in dag.tasks}),
+    "backoff": sorted({bool(task.retry_exponential_backoff) for task in dag.tasks}),
+    "report_rule": dag.get_task("report").trigger_rule,
+    "schedule": dag.schedule, "catchup": dag.catchup, "max_active_runs": dag.max_active_runs,
+    "dag_id": dag.dag_id, "doc": dag.doc_md,
+    "params": {name: {"value": param.value, "description": param.description, **param.schema}
+               for name, param in dag.params._ParamsDict__dict.items()},
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    environment = os.environ | {
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "plugins", "dags")),
+    }
+    asked = subprocess.run(
+        [sys.executable, "-c", PARSE], env=environment, capture_output=True, text=True, check=False
+    )
+    assert asked.returncode == 0, asked.stderr
+    return json.loads(asked.stdout.partition("PARSED ")[2])
+
+
+def test_parsing_the_dag_imports_nothing_heavy(parsed: dict[str, Any]) -> None:
+    assert [name for name in HEAVY if name in parsed["imported"]] == []
+    assert parsed["seconds"] < 1.0
+
+
+def test_there_is_one_task_a_step_and_a_training_and_an_evaluation_a_network(
+    parsed: dict[str, Any],
+) -> None:
+    names = networks.names()
+    assert parsed["dag_id"] == "movielens_mf"
+    assert parsed["arrows"] == {
+        "plan": ["download"],
+        "download": ["validate"],
+        "validate": ["split"],
+        "split": [f"train_{name}" for name in names],
+        **{f"train_{name}": [f"evaluate_{name}"] for name in names},
+        **{f"evaluate_{name}": ["report"] for name in names},
+        "report": ["publish"],
+        "publish": [],
+    }
+
+
+def test_trainings_and_evaluations_go_to_the_gpu_workers(parsed: dict[str, Any]) -> None:
+    assert parsed["gpu"] == sorted(
+        f"{step}_{name}" for step in ("train", "evaluate") for name in networks.names()
+    )
+
+
+def test_it_runs_weekly_one_at_a_time_and_never_catches_up(parsed: dict[str, Any]) -> None:
+    assert (parsed["schedule"], parsed["catchup"], parsed["max_active_runs"]) == (
+        "@weekly",
+        False,
+        1,
+    )
+
+
+def test_every_task_is_retried_with_backoff(parsed: dict[str, Any]) -> None:
+    assert parsed["retries"] == [2]
+    assert parsed["backoff"] == [True]
+
+
+def test_the_report_is_drawn_of_the_networks_that_were_chosen(parsed: dict[str, Any]) -> None:
+    assert parsed["report_rule"] == "none_failed_min_one_success"
+
+
+def test_the_form_has_every_parameter_with_title_description_and_section(
+    parsed: dict[str, Any],
+) -> None:
+    assert list(parsed["params"]) == list(params.form())
+    for name, field in parsed["params"].items():
+        assert field["title"], name
+        assert field["description"], name
+        assert field["section"] in ("Data", "Split", "Training", "Network"), name
+
+
+def test_the_form_suggests_what_there_is_to_choose_from(parsed: dict[str, Any]) -> None:
+    fields = parsed["params"]
+    assert fields["dataset"]["examples"] == list(catalog.DATASETS)
+    assert fields["networks"]["examples"] == list(networks.names())
+    assert fields["networks"]["type"] == ["array", "null"]
+    assert fields["preset"]["enum"] == ["default", "notebook"]
+
+
+def test_a_field_that_the_preset_decides_may_stay_empty(parsed: dict[str, Any]) -> None:
+    for name, field in parsed["params"].items():
+        if field["value"] is None:
+            assert "null" in field.get("type", ["null"]), name
+            assert None in field.get("enum", [None]), name
+    assert parsed["params"]["epochs"]["type"] == ["integer", "null"]
+    assert parsed["params"]["learning_rate"]["type"] == ["number", "null"]
+    assert parsed["params"]["biases"]["enum"] == [True, False, None]
+    assert parsed["params"]["schedule"]["enum"] == ["constant", "cosine", "factor", None]
+
+
+def test_what_the_form_holds_is_a_valid_plan(parsed: dict[str, Any]) -> None:
+    untouched = {name: field["value"] for name, field in parsed["params"].items()}
+    assert params.parse(untouched) == params.Params()
