@@ -261,6 +261,7 @@ def _log_to_stderr() -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     else:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mftasks.records import TrainConfig
 
 BETA1, BETA2 = 0.9, 0.999  # MXNet's defaults
+FLOOR = 1e-20
 
 
 class Optimizer:
@@ -50,6 +51,17 @@ class Optimizer:
             self._update_fused(n_ratings, learning_rate)
         for slot in self._single:
             slot.update(lr=learning_rate * slot.rate, rescale_grad=1.0 / n_ratings)
+
+    def lift(self) -> None:
+        """Lift weights that decay has brought to nothing to `FLOOR`.
+
+        Where both factors of a product are flushed to 0 no gradient brings them back; from `FLOOR`
+        they grow again once the data ask for it.
+        """
+        for slot in self._slots:
+            if slot.decays:
+                tiny = nd.abs(slot.weight) < FLOOR
+                slot.weight[:] = nd.where(tiny, nd.ones_like(slot.weight) * FLOOR, slot.weight)
 
     def moments(self) -> list[NDArray[np.float32]]:
         """Return copies of all moments, in a fixed order."""
@@ -86,6 +98,7 @@ class _Slot:
         n_moments = 2 if config.optimizer == "adam" else int(config.momentum > 0)
         self.moments = [nd.zeros_like(self.weight) for _ in range(n_moments)]
         decay = config.weight_decay if parameter.name.endswith("weight") else 0.0
+        self.decays = decay > 0
         self.is_plain = decay == 0 and self.gradient.stype == "default"
         operator = (nd.sgd_update, nd.sgd_mom_update, nd.adam_update)[n_moments]
         options = {"wd": decay, "lazy_update": config.lazy}

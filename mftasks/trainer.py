@@ -131,6 +131,7 @@ class _Training:
         rate = learning_rate(self.config, self.epoch + 1)
         trained = self.batches.train(self.epoch + 1, self.optimizer, rate, on_batch)
         ratings_per_second = trained.n / (time.perf_counter() - began)
+        self.optimizer.lift()
         weights = [parameter.data().asnumpy() for parameter in self.parameters]
         self._check_finite(trained.squared, weights, rate)
         metrics = EpochMetrics(

@@ -84,3 +84,17 @@ def test_a_parameter_learns_at_its_own_rate() -> None:
     after = values(some)
     assert np.array_equal(before[0], after[0])
     assert not np.array_equal(before[1], after[1])
+
+
+def test_weights_that_decayed_to_nothing_are_lifted_so_that_they_can_come_back() -> None:
+    some = parameters()
+    some[0].data()[0, 0] = 0.0
+    some[2].data()[0, 0] = 0.0
+    before = values(some)
+    Optimizer(some, config(), None).lift()
+    assert all(np.array_equal(a, b) for a, b in zip(before, values(some), strict=True))
+    Optimizer(some, config(weight_decay=0.1), None).lift()
+    lifted = values(some)
+    assert lifted[0][0, 0] == pytest.approx(1e-20)
+    assert np.array_equal(lifted[0].ravel()[1:], before[0].ravel()[1:])
+    assert lifted[2][0, 0] == 0, "decay spares biases, and so does this"

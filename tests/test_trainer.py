@@ -50,7 +50,13 @@ def test_two_epochs_and_two_more_equal_four_to_the_bit(
     network: str, optimizer: str, lazy: bool, data: trainer.Data
 ) -> None:
     asked = config(
-        network, optimizer=optimizer, lazy=lazy, momentum=0.5, schedule="cosine", l2=0.05
+        network,
+        optimizer=optimizer,
+        lazy=lazy,
+        momentum=0.5,
+        schedule="cosine",
+        l2=0.05,
+        weight_decay=1e-3,
     )
     unbroken = trainer.fit(asked, data)
     resumed = trainer.fit(asked, data, start=states(asked, data)[1])
