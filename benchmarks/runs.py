@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mftasks import threads
 from mftasks.ratings import read_part
 from mftasks.settings import read
 from mftasks.steps.download import download
@@ -39,11 +40,14 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def run(module: str, job: dict[str, Any]) -> Run:
-    """Run `module` on `job` and return what it measured."""
+    """Run `module` on `job` and return what it measured.
+
+    Both sides get one thread, with which each is quickest.
+    """
     child = subprocess.run(
         [sys.executable, "-m", module, json.dumps(job)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **dict.fromkeys(threads.VARIABLES, "1"), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

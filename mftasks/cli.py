@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from mftasks import errors, progress, settings
+from mftasks import errors, progress, settings, threads
 from mftasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ LATEST = Path("output/latest")
 
 def main() -> None:
     """Run the command line; exits with the code that belongs to the error."""
+    threads.bound()
     _log_to_stderr()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)

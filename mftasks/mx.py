@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import platform
 import warnings
 from collections.abc import Iterator
 
 import numpy
+
+from mftasks import threads
 
 FLUSH_TO_ZERO = 0x8040  # the bits FTZ and DAZ of MXCSR
 MXCSR = 7  # its place among the 32-bit words of glibc's fenv_t on x86-64
@@ -40,8 +41,7 @@ def _flushing_denormals() -> Iterator[None]:
         libm.fesetenv(usual)
 
 
-for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_threads, "1")
+threads.bound()
 numpy.bool = bool  # type: ignore[attr-defined]
 
 with _flushing_denormals(), warnings.catch_warnings():

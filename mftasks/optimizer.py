@@ -101,7 +101,10 @@ class _Slot:
         self.decays = decay > 0
         self.is_plain = decay == 0 and self.gradient.stype == "default"
         operator = (nd.sgd_update, nd.sgd_mom_update, nd.adam_update)[n_moments]
-        options = {"wd": decay, "lazy_update": config.lazy}
+        # Each option is turned into text at each call: those that are MXNet's defaults are left out.
+        options: dict[str, Any] = {} if config.lazy else {"lazy_update": False}
+        if decay:
+            options["wd"] = decay
         if n_moments == 1:
             options["momentum"] = config.momentum
         given = (self.weight, self.gradient, *self.moments)

@@ -53,8 +53,9 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = "default"
     seed: Annotated[
-        int, _about("Training", "Seed", "Two runs with one seed give identical bundles.", ge=0)
-    ] = 0
+        Annotated[int, Meta(ge=0)] | None,
+        _about("Training", "Seed", "Two runs with one seed give identical bundles."),
+    ] = None
     split: Annotated[
         Strategy | None,
         _about(
