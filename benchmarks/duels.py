@@ -27,7 +27,16 @@ QUICKER = {"learning_rate": 0.002, "schedule": "cosine"}
 CENTERED = {"biases": True, "center": True, "embedding_scale": 0.03}
 DUELS = (
     Duel("linear, same batch size and epochs", "linear", 25, {**LAZY}),
-    Duel("MLP, same batch size and epochs", "mlp", 20, {**LAZY, **QUICKER}),
+    Duel(
+        "MLP, same batch size and epochs",
+        "mlp",
+        20,
+        {
+            **LAZY,
+            "schedule": "cosine",
+            "params": {"embedding_center": 0.4, "dense_scale": 0.0, "dense_rate": 0.2},
+        },
+    ),
     Duel("ResNet, same batch size, 8 epochs", "resnet", 8, {**LAZY, "epochs": 8}),
     Duel(
         "ResNet without dropout, same batch size, 8 epochs",

@@ -201,7 +201,7 @@ def _exported(
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
         bundle.export(Path(folder), trained.block, header, vocabulary, data.train)
         files = {
-            path.name: workspace.put_blob(f"{prefix}{path.name}", path)
+            path.name: workspace.put_blob(f"{prefix}{path.name}", path, bundle.FILES[path.name])
             for path in sorted(Path(folder).iterdir())
         }
     return BundleRef(network=config.network, prefix=prefix, files=files)

@@ -10,6 +10,8 @@ from mftasks import progress
 from mftasks.errors import ChecksumMismatch, MissingRecord
 from mftasks.records import Manifest, Report
 from mftasks.steps.publish import publish
+from mftasks.steps.report import report
+from mftasks.steps.train import train
 from mftasks.workspace import Workspace, run_key
 from tests.finished_run import NETWORKS, RUN, TITLES, evaluated_run, published_run, reported_run
 
@@ -122,15 +124,17 @@ def test_a_run_in_s3_is_published_with_its_content_types(
 ) -> None:
     for key, data in ((key, workspace.store.get(key)) for key in workspace.store.list("")):
         s3_workspace.store.put(key, data, "application/octet-stream")
-    for name in ("report.html", "comparison.html", "report.json"):
+    for name in ("report.html", "comparison.html", "report.json", "mlp/train.json"):
         s3_workspace.store.delete(run_key(RUN, name))
-    from mftasks.steps.report import report
+    for key in s3_workspace.store.list(run_key(RUN, "mlp/bundle/")):
+        s3_workspace.store.delete(key)
 
+    train(s3_workspace, RUN, "mlp")
     report(s3_workspace, RUN)
     manifest = publish(s3_workspace, RUN)
     assert publish(s3_workspace, RUN) == manifest
     client, bucket = s3_workspace.store._client, s3_workspace.store.bucket
-    for name in ("report.html", "mlp/history.csv", "titles.json"):
+    for name in ("report.html", "mlp/history.csv", "mlp/bundle/bundle.json", "titles.json"):
         head = client.head_object(Bucket=bucket, Key=s3_workspace.store.prefix + run_key(RUN, name))
         listed = next(file for file in manifest.files if file.name == name)
         assert head["ContentType"] == listed.content_type
