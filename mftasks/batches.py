@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mftasks.metrics import Pooled, pooled
-from mftasks.mx import autograd, gluon, mx, nd
+from mftasks.mx import gluon, mx, nd
 
 if TYPE_CHECKING:
     from mftasks.optimizer import Optimizer
@@ -45,9 +45,10 @@ class Batches:
         self.arrays = [nd.array(array, ctx=device, dtype=array.dtype) for array in part]
         starts = range(0, len(part.ratings), self.size)
         self.views = [[array[at : at + self.size] for array in self.arrays] for at in starts]
-        # The last batch may be shorter: memory that is planned once needs a graph for each length.
+        # The last batch may be shorter, and a graph is bound to one length.
         lengths = {len(ratings) for _, _, ratings in self.views}
-        self.objectives = {n: _compiled(network, l2) for n in lengths}
+        objective = Objective(network, l2)
+        self.graphs = {n: _Graph(objective, n, device) for n in lengths}
 
     def train(
         self,
@@ -58,19 +59,19 @@ class Batches:
     ) -> Pooled:
         """Train on every rating once; return the errors of the predictions as they were made."""
         self._shuffle(epoch)
-        total = 0.0
+        for graph in self.graphs.values():
+            graph.squared[:] = 0
         ahead = max(1, AHEAD // self.size)
-        for at in range(0, len(self.views), ahead):
-            errors = []
-            for users, items, ratings in self.views[at : at + ahead]:
-                n = len(ratings)
-                with autograd.record():
-                    loss, squared = self.objectives[n](users, items, ratings)
-                loss.backward()
-                optimizer.apply(n, learning_rate)
-                errors.append(squared)
-                on_batch()
-            total += float(nd.concat(*errors, dim=0).asnumpy().sum(dtype=np.float64))
+        for i, batch in enumerate(self.views, start=1):
+            graph = self.graphs[len(batch[2])]
+            graph.descend(batch)
+            optimizer.apply(graph.n, learning_rate)
+            on_batch()
+            if i % ahead == 0:
+                graph.squared.wait_to_read()
+        total = sum(
+            float(graph.squared.asnumpy().sum(dtype=np.float64)) for graph in self.graphs.values()
+        )
         return Pooled(squared=total, n=len(self.part.ratings))
 
     def _shuffle(self, epoch: int) -> None:
@@ -80,6 +81,46 @@ class Batches:
         order = np.random.default_rng(seeds).permutation(len(self.part.ratings))
         for array, ordered in zip(self.arrays, self.part, strict=True):
             array[:] = ordered[order]
+
+
+class _Graph:
+    """Hold the objective for batches of `n` ratings, bound to the network's weights and gradients.
+
+    Its backward pass and its memory are planned once. Gluon plans the former anew for each batch that
+    it records, which took half of an epoch at 100 ratings a batch.
+    """
+
+    def __init__(self, objective: Objective, n: int, device: Any) -> None:
+        self.n = n
+        self.squared = nd.zeros(n, ctx=device)
+        self._batch = [
+            nd.zeros(n, ctx=device, dtype=kind) for kind in ("int32", "int32", "float32")
+        ]
+        self._of_loss = [nd.ones(n, ctx=device), nd.zeros(n, ctx=device)]
+        names = ("users", "items", "ratings")
+        symbol = mx.sym.Group([*objective(*map(mx.sym.var, names))])
+        used = set(symbol.list_arguments())
+        weights = {
+            parameter.name: parameter
+            for parameter in objective.collect_params().values()
+            if parameter.name in used
+        }
+        trained = {name: weight for name, weight in weights.items() if weight.grad_req != "null"}
+        self._executor = symbol.bind(
+            device,
+            args={name: weight.data(device) for name, weight in weights.items()}
+            | dict(zip(names, self._batch, strict=True)),
+            args_grad={name: weight.grad(device) for name, weight in trained.items()},
+            grad_req={name: "write" if name in trained else "null" for name in used},
+        )
+
+    def descend(self, batch: list[Any]) -> None:
+        """Compute the gradients of the summed loss of a batch, and add up its squared errors."""
+        for given, bound in zip(batch, self._batch, strict=True):
+            given.copyto(bound)
+        self._executor.forward(is_train=True)
+        self._executor.backward(self._of_loss)
+        nd.elemwise_add(self.squared, self._executor.outputs[1], out=self.squared)
 
 
 def validate(
@@ -100,9 +141,3 @@ def predict(network: Any, users: Any, items: Any, device: Any) -> Any:
         sides = (nd.array(side[chunk], ctx=device, dtype=np.int32) for side in (users, items))
         predicted[chunk] = network(*sides)[0].asnumpy()
     return predicted
-
-
-def _compiled(network: Any, l2: float) -> Objective:
-    objective = Objective(network, l2)
-    objective.hybridize(static_alloc=True, static_shape=True)
-    return objective

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 import warnings
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def _flushing_denormals() -> Iterator[None]:
 
 
 threads.bound()
+os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # it would name its backend at each bind
 numpy.bool = bool  # type: ignore[attr-defined]
 
 with _flushing_denormals(), warnings.catch_warnings():

@@ -74,4 +74,11 @@ def build(sizes: Sizes, params: Params, *, lazy: bool) -> Any:
     def tower() -> Any:
         return sequence(gluon.nn.Activation("relu"), dense(params.factors, params.hidden, params))
 
-    return Sides(sizes, params, lazy=lazy, tower=tower, around=params.embedding_center)
+    return Sides(
+        sizes,
+        params,
+        lazy=lazy,
+        tower=tower,
+        width=params.hidden,
+        around=params.embedding_center,
+    )

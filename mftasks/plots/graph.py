@@ -16,6 +16,7 @@ INPUTS = ("users", "items")
 SILENT = {"Reshape", "Flatten", "expand_dims", "squeeze", "Cast", "identity", "_copy", "BlockGrad"}
 ADDING = {"elemwise_add", "broadcast_add", "_plus", "add_n"}
 MULTIPLYING = {"elemwise_mul", "broadcast_mul", "_mul"}
+SUMMING = {"sum", "dot"}
 ADDING_A_NUMBER = {"_plus_scalar", "_PlusScalar"}
 
 
@@ -52,6 +53,8 @@ class Graph:
                 self._place(number, Box("input", node["name"].rstrip("s")))
             return
         sources = self._sources(node)
+        if not sources:
+            return  # a constant
         if operation in SILENT or self._joins(number, node, sources):
             self._drawn_as[number] = sources[0]
         elif operation in ADDING:
@@ -77,7 +80,7 @@ class Graph:
             box.title += f", {said.get('act_type', 'relu')}"
         elif box.kind == "dense" and operation == "Dropout":
             box.title += ", dropout"
-        elif box.kind == "product" and operation == "sum":
+        elif box.kind == "product" and operation in SUMMING:
             box.kind, box.title = "inner", "inner product"
         elif box.kind in ("sum", "inner") and not box.detail and operation in ADDING_A_NUMBER:
             box.detail = f"plus {float(said['scalar']):.2f}"
