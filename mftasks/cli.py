@@ -7,12 +7,12 @@ This is the only module that reads arguments, prints, and turns errors into exit
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -89,60 +89,29 @@ def plan(run_id: RunOption, store: StoreOption = None, given: SetOption = None) 
     out.print_json(_json(step(_workspace(store), run_id, parameters(given or []))))
 
 
-@app.command()
-def download(run_id: RunOption, store: StoreOption = None) -> None:
-    """Download and verify the data set."""
-    from mftasks.steps.download import download as step
+def _add_step(name: str, about: str) -> None:
+    """Add the subcommand of a step on a run."""
 
-    _do(step, store, run_id)
-
-
-@app.command()
-def validate(run_id: RunOption, store: StoreOption = None) -> None:
-    """Check the data, and profile them."""
-    from mftasks.steps.validate import validate as step
-
-    _do(step, store, run_id)
+    @app.command(name, help=about)
+    def do(run_id: RunOption, store: StoreOption = None) -> None:
+        _do(name, store, run_id)
 
 
-@app.command()
-def split(run_id: RunOption, store: StoreOption = None) -> None:
-    """Part the ratings into train, valid and test."""
-    from mftasks.steps.split import split as step
+def _add_network_step(name: str, about: str) -> None:
+    """Add the subcommand of a step on one network of a run."""
 
-    _do(step, store, run_id)
-
-
-@app.command()
-def train(run_id: RunOption, network: NetworkOption, store: StoreOption = None) -> None:
-    """Train one network and export it; resumes from its last checkpoint."""
-    from mftasks.steps.train import train as step
-
-    _do(step, store, run_id, network)
+    @app.command(name, help=about)
+    def do(run_id: RunOption, network: NetworkOption, store: StoreOption = None) -> None:
+        _do(name, store, run_id, network)
 
 
-@app.command()
-def evaluate(run_id: RunOption, network: NetworkOption, store: StoreOption = None) -> None:
-    """Evaluate one exported network on the test part."""
-    from mftasks.steps.evaluate import evaluate as step
-
-    _do(step, store, run_id, network)
-
-
-@app.command()
-def report(run_id: RunOption, store: StoreOption = None) -> None:
-    """Draw the report and the comparison plot."""
-    from mftasks.steps.report import report as step
-
-    _do(step, store, run_id)
-
-
-@app.command()
-def publish(run_id: RunOption, store: StoreOption = None) -> None:
-    """Publish the run: the manifest is put last."""
-    from mftasks.steps.publish import publish as step
-
-    _do(step, store, run_id)
+_add_step("download", "Download and verify the data set.")
+_add_step("validate", "Check the data, and profile them.")
+_add_step("split", "Part the ratings into train, valid and test.")
+_add_network_step("train", "Train one network and export it; resumes from its last checkpoint.")
+_add_network_step("evaluate", "Evaluate one exported network on the test part.")
+_add_step("report", "Draw the report and the comparison plot.")
+_add_step("publish", "Publish the run: the manifest is put last.")
 
 
 @app.command()
@@ -191,7 +160,8 @@ def _published(where: str | None, store: str | None) -> Published:
     return published.open_run(_workspace(store), where)
 
 
-def _do(step: Callable[..., Record], store: str | None, *arguments: str) -> None:
+def _do(name: str, store: str | None, *arguments: str) -> None:
+    step = getattr(importlib.import_module(f"mftasks.steps.{name}"), name)
     workspace = _workspace(store)
     mode = workspace.settings.progress
     with progress.teller(mode) as tell:

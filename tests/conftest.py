@@ -12,6 +12,8 @@ import pytest
 from mftasks.ratings import Part
 from mftasks.settings import Settings
 from mftasks.workspace import Workspace
+from tests import web
+from tests.web import Web
 
 if TYPE_CHECKING:
     from mf_airflow.servers import S3Server
@@ -45,6 +47,13 @@ def s3_workspace(
             store=f"s3://tests/{prefix}", s3_endpoint=s3_server.endpoint, cache=tmp_path / "cache"
         )
     )
+
+
+@pytest.fixture
+def site() -> Iterator[Web]:
+    """Give a web server on loopback that answers as it is told."""
+    with web.running() as running:
+        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,8 @@ import pytest
 from mftasks import catalog, progress, sources
 from mftasks.errors import ChecksumMismatch, SourceUnavailable
 from mftasks.progress import Tick
-from tests import movielens, web
+from tests import movielens
 from tests.web import Answer, Web
-
-
-@pytest.fixture
-def site() -> Iterator[Web]:
-    with web.running() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import re
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +16,6 @@ from mftasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mf_airflow.headlines import Headline
-    from mftasks.progress import Tick
-
-log = logging.getLogger(__name__)
-
-TELL_EVERY_SECONDS = 1.0
 
 
 def store_run_id(dag_run_id: str) -> str:
@@ -37,20 +30,8 @@ def plan(run_id: str, given: Mapping[str, Any]) -> Headline:
 
 def step(name: str, run_id: str) -> Headline:
     """Run `mftasks.steps.<name>`; an error that a retry cannot mend fails the task at once."""
-    return _headline(name, run_id, tell=_Teller())
-
-
-class _Teller:
-    """Log what a step tells, at most once in so many seconds, and its end."""
-
-    def __init__(self) -> None:
-        self._logged_at = -TELL_EVERY_SECONDS
-
-    def __call__(self, tick: Tick) -> None:
-        now = time.monotonic()
-        if now - self._logged_at >= TELL_EVERY_SECONDS or tick.done == tick.total:
-            self._logged_at = now
-            log.info("%s", progress.describe(tick))
+    with progress.teller("lines") as tell:
+        return _headline(name, run_id, tell=tell)
 
 
 def _headline(name: str, run_id: str, *given: Any, **options: Any) -> Headline:

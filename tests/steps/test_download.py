@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,14 +23,8 @@ from mftasks.errors import (
 from mftasks.records import DatasetRef, RunPlan, SplitConfig
 from mftasks.steps.download import download
 from mftasks.workspace import Workspace, run_key
-from tests import movielens, web
+from tests import movielens
 from tests.web import Answer, Web
-
-
-@pytest.fixture
-def site() -> Iterator[Web]:
-    with web.running() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
