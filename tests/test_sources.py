@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import threading
@@ -216,14 +217,19 @@ def test_a_server_that_hangs_up_is_asked_again(tmp_path: Path):
         asked = []
 
         def hang_up() -> None:
-            while True:
-                server.accept()[0].close()
-                asked.append(1)
+            with contextlib.suppress(OSError):  # of accept, once the server is shut down
+                while True:
+                    connection, _ = server.accept()
+                    asked.append(1)  # before the client can know
+                    connection.close()
 
-        threading.Thread(target=hang_up, daemon=True).start()
+        hanging_up = threading.Thread(target=hang_up)
+        hanging_up.start()
         base = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(SourceUnavailable):
             fetch(sources.sources_of(catalog.find("ml-latest"), base), tmp_path)
+        server.shutdown(socket.SHUT_RDWR)
+        hanging_up.join()
         assert len(asked) == sources.PASSES
 
 
