@@ -26,11 +26,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mftasks import settings
+from mftasks.blobs import sha256_of
 from mftasks.errors import ChecksumMismatch, InvalidDataset, InvalidPlan, MissingRecord
 from mftasks.mx import mx
 from mftasks.ratings import positions
 from mftasks.records import Count, Record, TrainConfig
-from mftasks.store import open_store, sha256_of
+from mftasks.store import open_store
 
 if TYPE_CHECKING:
     from mftasks.ratings import Ids, Part, Vocabulary

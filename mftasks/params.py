@@ -13,7 +13,16 @@ import msgspec
 from msgspec import Meta
 
 from mftasks.errors import InvalidPlan, did_you_mean
-from mftasks.records import Optimizer, Schedule, Strategy
+from mftasks.records import (
+    Count,
+    Fraction,
+    NotNegative,
+    Optimizer,
+    Positive,
+    Schedule,
+    Strategy,
+    Width,
+)
 
 Preset = Literal["default", "notebook"]
 
@@ -53,7 +62,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = "default"
     seed: Annotated[
-        Annotated[int, Meta(ge=0)] | None,
+        Count | None,
         _about("Training", "Seed", "Two runs with one seed give identical bundles."),
     ] = None
     split: Annotated[
@@ -73,7 +82,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _about("Split", "Test fraction", "Share of the ratings that hash keeps for testing."),
     ] = None
     valid_fraction: Annotated[
-        Annotated[float, Meta(ge=0, lt=1)] | None,
+        Fraction | None,
         _about("Split", "Validation fraction", "Share that is kept for choosing the epoch."),
     ] = None
     test_from: Annotated[
@@ -95,37 +104,33 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Optimizer | None, _about("Training", "Optimizer", "adam, or sgd with momentum.")
     ] = None
     learning_rate: Annotated[
-        Annotated[float, Meta(gt=0)] | None, _about("Training", "Learning rate", "At the start.")
+        Positive | None, _about("Training", "Learning rate", "At the start.")
     ] = None
-    momentum: Annotated[
-        Annotated[float, Meta(ge=0, lt=1)] | None, _about("Training", "Momentum", "Of sgd.")
-    ] = None
+    momentum: Annotated[Fraction | None, _about("Training", "Momentum", "Of sgd.")] = None
     schedule: Annotated[
         Schedule | None, _about("Training", "Schedule", "How the learning rate changes by epoch.")
     ] = None
     weight_decay: Annotated[
-        Annotated[float, Meta(ge=0)] | None,
+        NotNegative | None,
         _about("Training", "Weight decay", "The optimizer's own, on every weight."),
     ] = None
     l2: Annotated[
-        Annotated[float, Meta(ge=0)] | None,
+        NotNegative | None,
         _about("Training", "L2", "On the looked-up embedding rows, in the loss."),
     ] = None
     patience: Annotated[
-        Annotated[int, Meta(ge=0)] | None,
+        Count | None,
         _about("Training", "Patience", "Epochs without improvement that end it; 0 never does."),
     ] = None
     factors: Annotated[
-        Annotated[int, Meta(ge=1, le=4096)] | None,
+        Width | None,
         _about("Network", "Factors", "k, the length of the embeddings."),
     ] = None
     hidden: Annotated[
-        Annotated[int, Meta(ge=1, le=4096)] | None,
+        Width | None,
         _about("Network", "Hidden", "Units of the dense layers of mlp and resnet."),
     ] = None
-    dropout: Annotated[
-        Annotated[float, Meta(ge=0, lt=1)] | None, _about("Network", "Dropout", "Of resnet.")
-    ] = None
+    dropout: Annotated[Fraction | None, _about("Network", "Dropout", "Of resnet.")] = None
     biases: Annotated[
         bool | None, _about("Network", "Biases", "Add a bias for each user and item.")
     ] = None

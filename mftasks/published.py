@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from mftasks.blobs import sha256_of
 from mftasks.errors import (
     ChecksumMismatch,
     InvalidDataset,
@@ -27,7 +28,6 @@ from mftasks.errors import (
     did_you_mean,
 )
 from mftasks.records import BlobRef, Manifest, PublishedFile
-from mftasks.store import sha256_of
 from mftasks.workspace import Workspace, run_key
 
 if TYPE_CHECKING:

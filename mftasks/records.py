@@ -16,6 +16,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Width = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 
 Strategy = Literal["canonical", "hash", "temporal"]
 Optimizer = Literal["adam", "sgd"]

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from mftasks import records
+from mftasks.blobs import Data, sha256_of
 from mftasks.errors import ChecksumMismatch, InvalidDataset, MissingRecord, StoreUnavailable
-from mftasks.store import Data, open_store, sha256_of
+from mftasks.store import open_store
 
 if TYPE_CHECKING:
     from mftasks.settings import Settings

@@ -7,8 +7,8 @@ import pytest
 
 from mftasks.checkpoint import Checkpoints, State
 from mftasks.errors import StoreUnavailable
+from mftasks.local_store import LocalStore
 from mftasks.records import EpochMetrics
-from mftasks.store import LocalStore
 
 PREFIX = "runs/r/mlp/checkpoints/"
 

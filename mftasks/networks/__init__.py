@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from mftasks.records import TrainConfig
 
 
+NOTEBOOK: dict[str, Any] = {
+    "learning_rate": 0.001,
+    "weight_decay": 1e-4,
+    "lazy": False,
+    "keep": "last",
+    "seed": 123,
+}
+"""How the notebook trains, whatever the network."""
+
+
 class Sizes(NamedTuple):
     """Hold what a network must know of the data."""
 

@@ -6,12 +6,12 @@ notebook's has neither μ nor b.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Meta
 
-from mftasks.records import TrainConfig
+from mftasks.networks import NOTEBOOK
+from mftasks.records import Positive, TrainConfig, Width
 
 if TYPE_CHECKING:
     from mftasks.networks import Sizes
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Shape the network; embeddings start evenly within ±`embedding_scale`."""
 
-    factors: Annotated[int, Meta(ge=1, le=4096)] = 64
+    factors: Width = 64
     biases: bool = True
     center: bool = True
-    embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
+    embedding_scale: Positive = 0.03
 
 
 PRESETS = {
@@ -42,11 +42,7 @@ PRESETS = {
         params={"biases": False, "center": False, "embedding_scale": 0.01},
         epochs=25,
         batch_size=100,
-        learning_rate=0.001,
-        weight_decay=1e-4,
-        lazy=False,
-        keep="last",
-        seed=123,
+        **NOTEBOOK,
     ),
 }
 

@@ -5,12 +5,12 @@ g has weights of its own. The notebook's network has neither μ nor b.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Meta
 
-from mftasks.records import TrainConfig
+from mftasks.networks import NOTEBOOK
+from mftasks.records import NotNegative, Positive, TrainConfig, Width
 
 if TYPE_CHECKING:
     from mftasks.networks import Sizes
@@ -24,14 +24,14 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     as Glorot's where that is 0, and learn at `dense_rate` times the learning rate.
     """
 
-    factors: Annotated[int, Meta(ge=1, le=4096)] = 64
-    hidden: Annotated[int, Meta(ge=1, le=4096)] = 64
+    factors: Width = 64
+    hidden: Width = 64
     biases: bool = True
     center: bool = True
     embedding_center: float = 0.4
-    embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
-    dense_scale: Annotated[float, Meta(ge=0)] = 0.0
-    dense_rate: Annotated[float, Meta(gt=0)] = 0.2
+    embedding_scale: Positive = 0.03
+    dense_scale: NotNegative = 0.0
+    dense_rate: Positive = 0.2
 
 
 PRESETS = {
@@ -57,11 +57,7 @@ PRESETS = {
         },
         epochs=20,
         batch_size=100,
-        learning_rate=0.001,
-        weight_decay=1e-4,
-        lazy=False,
-        keep="last",
-        seed=123,
+        **NOTEBOOK,
     ),
 }
 

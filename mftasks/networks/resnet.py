@@ -7,12 +7,12 @@ nor b.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Meta
 
-from mftasks.records import TrainConfig
+from mftasks.networks import NOTEBOOK
+from mftasks.records import Fraction, NotNegative, Positive, TrainConfig, Width
 
 if TYPE_CHECKING:
     from mftasks.networks import Sizes
@@ -26,14 +26,14 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ratings fit them to noise as fast as embeddings learn what is there.
     """
 
-    factors: Annotated[int, Meta(ge=1, le=4096)] = 64
-    hidden: Annotated[int, Meta(ge=1, le=4096)] = 64
-    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.4
+    factors: Width = 64
+    hidden: Width = 64
+    dropout: Fraction = 0.4
     biases: bool = True
     center: bool = True
-    embedding_scale: Annotated[float, Meta(gt=0)] = 0.03
-    dense_scale: Annotated[float, Meta(ge=0)] = 0.05
-    dense_rate: Annotated[float, Meta(gt=0)] = 0.01
+    embedding_scale: Positive = 0.03
+    dense_scale: NotNegative = 0.05
+    dense_rate: Positive = 0.01
 
 
 PRESETS = {
@@ -59,11 +59,7 @@ PRESETS = {
         },
         epochs=25,
         batch_size=200,
-        learning_rate=0.001,
-        weight_decay=1e-4,
-        lazy=False,
-        keep="last",
-        seed=123,
+        **NOTEBOOK,
     ),
 }
 

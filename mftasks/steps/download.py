@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from mftasks import catalog, progress, sources, titles
+from mftasks.blobs import sha256_of
 from mftasks.errors import (
     ChecksumMismatch,
     InvalidPlan,
@@ -25,7 +26,7 @@ from mftasks.errors import (
     StoreUnavailable,
 )
 from mftasks.records import BlobRef, DatasetRef, RunPlan
-from mftasks.store import open_store, sha256_of
+from mftasks.store import open_store
 from mftasks.workspace import JSON, Workspace, run_key
 
 if TYPE_CHECKING:

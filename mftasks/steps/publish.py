@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mftasks import progress, published
+from mftasks.blobs import sha256_of
 from mftasks.errors import ChecksumMismatch
 from mftasks.records import (
     BlobRef,
@@ -24,7 +25,6 @@ from mftasks.records import (
     SplitRef,
     TrainResult,
 )
-from mftasks.store import sha256_of
 from mftasks.workspace import BINARY, JSON, Workspace, run_key
 
 log = logging.getLogger(__name__)

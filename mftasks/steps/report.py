@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from mftasks import progress
+from mftasks.blobs import sha256_of
 from mftasks.records import (
     Evaluation,
     Profile,
@@ -20,7 +21,6 @@ from mftasks.records import (
     SplitRef,
     TrainResult,
 )
-from mftasks.store import sha256_of
 from mftasks.workspace import Workspace, network_key, run_key
 
 log = logging.getLogger(__name__)

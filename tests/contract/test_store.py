@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mftasks.blobs import sha256_of
 from mftasks.errors import InvalidPlan, MissingRecord, StoreUnavailable
-from mftasks.store import Store, open_store, sha256_of
+from mftasks.store import Store, open_store
 
 TEXT = "text/plain"
 
