@@ -53,9 +53,18 @@ def light(step: str, **options: Any) -> XComArg:
 
 
 def heavy(step: str, network: str, **options: Any) -> GpuStepOperator:
-    """Return a task that runs a step on one network, on a worker of the queue `gpu`."""
+    """Return a task that runs a step on one network, on a worker of the queue `gpu`.
+
+    A retry resumes, so that it costs little: there are more of them, and no growing delay.
+    """
     return GpuStepOperator(
-        task_id=f"{step}_{network}", step=step, run_id=RUN_ID, network=network, **options
+        task_id=f"{step}_{network}",
+        step=step,
+        run_id=RUN_ID,
+        network=network,
+        retries=5,
+        retry_exponential_backoff=0,
+        **options,
     )
 
 
@@ -72,9 +81,9 @@ def skip_unless_chosen(network: str, context: Context) -> None:
     catchup=False,
     max_active_runs=1,
     default_args={
-        "retries": 2,
+        "retries": 4,
         "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": True,
+        "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=5),
     },
     params=trigger_params(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ from mftasks.metrics import Pooled, pooled
 from mftasks.mx import gluon, mx, nd
 
 if TYPE_CHECKING:
-    from mftasks.optimizer import Optimizer
+    from numpy.typing import NDArray
+
     from mftasks.ratings import Part
+    from mftasks.replicas import Replicas
 
 AHEAD = 100_000  # ratings that Python may run ahead of the engine: a signal waits for no more
 CHUNK = 1 << 16  # ratings that are predicted at once
@@ -34,53 +37,112 @@ class Objective(gluon.HybridBlock):
 
 
 class Batches:
-    """Hold the training part on the device, and train a network on it, epoch by epoch."""
+    """Hold the training part on the devices, and train a network on it, epoch by epoch.
+
+    Each batch is parted among the devices as evenly as can be.
+    """
 
     def __init__(
-        self, network: Any, part: Part, *, batch_size: int, l2: float, seed: int, device: Any
+        self, network: Any, part: Part, *, batch_size: int, l2: float, seed: int, devices: list[Any]
     ) -> None:
         self.part = part
         self.seed = seed
         self.size = min(batch_size, len(part.ratings))
-        self.arrays = [nd.array(array, ctx=device, dtype=array.dtype) for array in part]
-        starts = range(0, len(part.ratings), self.size)
-        self.views = [[array[at : at + self.size] for array in self.arrays] for at in starts]
-        # The last batch may be shorter, and a graph is bound to one length.
-        lengths = {len(ratings) for _, _, ratings in self.views}
         objective = Objective(network, l2)
-        self.graphs = {n: _Graph(objective, n, device) for n in lengths}
+        self.shares = [
+            _Share(
+                objective,
+                part,
+                self.size,
+                number / len(devices),
+                (number + 1) / len(devices),
+                device,
+            )
+            for number, device in enumerate(devices)
+        ]
 
     def train(
         self,
         epoch: int,
-        optimizer: Optimizer,
+        optimizer: Replicas,
         learning_rate: float,
         on_batch: Callable[[], None],
     ) -> Pooled:
         """Train on every rating once; return the errors of the predictions as they were made."""
         self._shuffle(epoch)
-        for graph in self.graphs.values():
-            graph.squared[:] = 0
+        n = len(self.part.ratings)
         ahead = max(1, AHEAD // self.size)
-        for i, batch in enumerate(self.views, start=1):
-            graph = self.graphs[len(batch[2])]
-            graph.descend(batch)
-            optimizer.apply(graph.n, learning_rate)
+        for number, start in enumerate(range(0, n, self.size)):
+            for share in self.shares:
+                share.descend(number)
+            optimizer.apply(min(self.size, n - start), learning_rate)
             on_batch()
-            if i % ahead == 0:
-                graph.squared.wait_to_read()
-        total = sum(
-            float(graph.squared.asnumpy().sum(dtype=np.float64)) for graph in self.graphs.values()
-        )
-        return Pooled(squared=total, n=len(self.part.ratings))
+            if (number + 1) % ahead == 0:
+                self.shares[0].wait()
+        return Pooled(squared=sum(share.squared() for share in self.shares), n=n)
 
     def _shuffle(self, epoch: int) -> None:
         """Seed everything random of this epoch, and put the ratings into its order."""
         seeds = np.random.SeedSequence((self.seed, epoch))
         mx.random.seed(int(seeds.generate_state(1)[0] >> 1))
         order = np.random.default_rng(seeds).permutation(len(self.part.ratings))
-        for array, ordered in zip(self.arrays, self.part, strict=True):
-            array[:] = ordered[order]
+        for share in self.shares:
+            share.take(self.part, order)
+
+
+class _Share:
+    """Hold what one device does: of each batch of `size`, the ratings between two fractions of it."""
+
+    def __init__(
+        self, objective: Objective, part: Part, size: int, low: float, high: float, device: Any
+    ) -> None:
+        n = len(part.ratings)
+        bounds = [
+            (start + round(length * low), start + round(length * high))
+            for start in range(0, n, size)
+            for length in [min(size, n - start)]
+        ]
+        # Its places in the order of the whole; then those of each batch among its own.
+        self._places = np.concatenate([np.arange(*pair) for pair in bounds])
+        self._arrays = [nd.empty(len(self._places), device, dtype=array.dtype) for array in part]
+        ends = np.cumsum([0, *(end - start for start, end in bounds)])
+        self._batches = [
+            [array[start:end] for array in self._arrays] if end > start else None
+            for start, end in itertools.pairwise(ends.tolist())
+        ]
+        # Batches may differ in length by one, the last may be shorter, and a graph has one length.
+        lengths = {end - start for start, end in bounds if end > start}
+        self._graphs = {length: _Graph(objective, length, device) for length in lengths}
+        self._gradients = [each.grad(device) for each in objective.collect_params().values()]
+
+    def take(self, part: Part, order: NDArray[np.int64]) -> None:
+        """Take its ratings of an epoch, for which no error is counted yet."""
+        mine = order[self._places]
+        for array, whole in zip(self._arrays, part, strict=True):
+            array[:] = whole[mine]
+        for graph in self._graphs.values():
+            graph.squared[:] = 0
+
+    def descend(self, number: int) -> None:
+        """Compute the gradients of its share of a batch."""
+        batch = self._batches[number]
+        if batch is None:
+            for gradient in self._gradients:
+                # `gradient[:] = 0` would give a row-sparse one all rows.
+                nd.zeros(gradient.shape, gradient.context, stype=gradient.stype).copyto(gradient)
+        else:
+            self._graphs[len(batch[2])].descend(batch)
+
+    def wait(self) -> None:
+        """Wait until its device has done all that it was asked."""
+        for graph in self._graphs.values():
+            graph.squared.wait_to_read()
+
+    def squared(self) -> float:
+        """Return its squared errors of the epoch, added up."""
+        return sum(
+            float(graph.squared.asnumpy().sum(dtype=np.float64)) for graph in self._graphs.values()
+        )
 
 
 class _Graph:

@@ -10,6 +10,7 @@ MfError                 70  retry   whatever was not foreseen
 ├── MissingRecord       66          a step ran before the one that it builds on
 ├── SourceUnavailable   69  retry   no source of the data answers
 ├── StoreUnavailable    69  retry   the object store does not answer
+├── OutOfMemory         71  retry   the host or the device has less memory than the step needs
 ├── NoDeviceFree        75  retry   every device is leased
 └── Interrupted         75  retry   stopped by a signal; a checkpoint is in the store
 
@@ -85,6 +86,12 @@ class StoreUnavailable(MfError):
     exit_code = 69
 
 
+class OutOfMemory(MfError):
+    """Give up on a step that needs more memory than the host or the device has now."""
+
+    exit_code = 71
+
+
 class NoDeviceFree(MfError):
     """Give up waiting for a device that others hold."""
 
@@ -99,7 +106,10 @@ class Interrupted(MfError):
 
 def of_exit_code(code: int) -> type[MfError]:
     """Return the class of the error with which a step's process exited, `MfError` if unknown."""
-    kinds = (InvalidPlan, InvalidDataset, MissingRecord, SourceUnavailable, Interrupted)
+    kinds = (
+        *(InvalidPlan, InvalidDataset, MissingRecord),
+        *(SourceUnavailable, OutOfMemory, Interrupted),
+    )
     return next((kind for kind in kinds if kind.exit_code == code), MfError)
 
 

@@ -15,10 +15,12 @@ import os
 import platform
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy
 
 from mftasks import threads
+from mftasks.errors import MfError
 
 FLUSH_TO_ZERO = 0x8040  # the bits FTZ and DAZ of MXCSR
 MXCSR = 7  # its place among the 32-bit words of glibc's fenv_t on x86-64
@@ -54,4 +56,24 @@ with _flushing_denormals(), warnings.catch_warnings():
     # The engine starts its worker with the first operation, and the worker keeps the flag.
     nd.zeros(1).wait_to_read()
 
-__all__ = ["autograd", "gluon", "mx", "nd"]
+
+def devices(kind: str, n: int) -> list[Any]:
+    """Return the first `n` devices of a kind, cpu or gpu, as MXNet's contexts.
+
+    The workers of further CPU contexts start here, and flush denormals, too. Raises `MfError` where
+    MXNet does not see as many GPUs.
+    """
+    if kind == "gpu" and (seen := mx.context.num_gpus()) < n:
+        raise MfError(
+            f"MXNet sees {seen} of the {n} GPUs that were leased (CUDA_VISIBLE_DEVICES="
+            f"{os.environ.get('CUDA_VISIBLE_DEVICES')}); see that the driver fits its CUDA"
+        )
+    found = [mx.Context(kind, number) for number in range(n)]
+    if kind == "cpu":
+        with _flushing_denormals():
+            for each in found:
+                nd.zeros(1, ctx=each).wait_to_read()
+    return found
+
+
+__all__ = ["autograd", "devices", "gluon", "mx", "nd"]

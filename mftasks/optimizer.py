@@ -25,15 +25,21 @@ FLOOR = 1e-20
 
 
 class Optimizer:
-    """Update the parameters of an initialized network after each batch.
+    """Update the parameters of an initialized network, on one device, after each batch.
 
-    Weight decay applies to parameters whose names end in `weight`, as in MXNet's own training.
+    The device may be None where there is but one. Weight decay applies to parameters whose names end in `weight`, as in MXNet's own training.
     """
 
-    def __init__(self, parameters: list[Any], config: TrainConfig, start: State | None) -> None:
+    def __init__(
+        self,
+        parameters: list[Any],
+        config: TrainConfig,
+        start: State | None,
+        device: Any = None,
+    ) -> None:
         self.n_updates = start.n_updates if start else 0
         self._adam = config.optimizer == "adam"
-        self._slots = [_Slot(parameter, config) for parameter in parameters]
+        self._slots = [_Slot(parameter, config, device) for parameter in parameters]
         # One call updates all parameters that need no call of their own.
         self._fused = [slot for slot in self._slots if self._adam and slot.is_plain]
         self._single = [slot for slot in self._slots if slot not in self._fused]
@@ -91,9 +97,9 @@ class Optimizer:
 class _Slot:
     """Hold one parameter with its gradient and moments, and how it is updated."""
 
-    def __init__(self, parameter: Any, config: TrainConfig) -> None:
-        self.weight = parameter.data()
-        self.gradient = parameter.grad()
+    def __init__(self, parameter: Any, config: TrainConfig, device: Any) -> None:
+        self.weight = parameter.data(device)
+        self.gradient = parameter.grad(device)
         self.rate = parameter.lr_mult
         n_moments = 2 if config.optimizer == "adam" else int(config.momentum > 0)
         self.moments = [nd.zeros_like(self.weight) for _ in range(n_moments)]

@@ -14,7 +14,9 @@ from msgspec import Meta
 
 from mftasks.errors import InvalidPlan, did_you_mean
 from mftasks.records import (
+    AtLeastOne,
     Count,
+    DeviceKind,
     Fraction,
     NotNegative,
     Optimizer,
@@ -61,6 +63,16 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "default: chosen on validation data. notebook: the original settings, no validation.",
         ),
     ] = "default"
+    device: Annotated[
+        DeviceKind,
+        _about(
+            "Training", "Device", "auto: a GPU where the worker has one, the CPU where it has none."
+        ),
+    ] = "auto"
+    devices: Annotated[
+        AtLeastOne,
+        _about("Training", "Devices", "How many each training uses; they share every batch."),
+    ] = 1
     seed: Annotated[
         Count | None,
         _about("Training", "Seed", "Two runs with one seed give identical bundles."),

@@ -1,7 +1,8 @@
 """How long work tells of its progress: bars for a person, lines for a log, JSON for a parent.
 
 A step calls `tell(Tick(…))`. The child process of an operator or of the pipeline writes ticks as
-JSON lines on stdout (`MF_PROGRESS=json`); the parent reads them with `parse`.
+JSON lines on stdout (`MF_PROGRESS=json`); the parent reads them with `parse`. Where the parent is
+gone, `tell` raises `Interrupted`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from mftasks.records import EpochMetrics, Record
+from mftasks.errors import Interrupted
+from mftasks.records import Count, EpochMetrics, GpuUse, Record
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,10 @@ QUIET_SECONDS = 2.0
 
 
 class Tick(Record, frozen=True, kw_only=True):
-    """Say how far a piece of work is; `epoch` is what a training has just learned."""
+    """Say how far a piece of work is; `epoch` is what a training has just learned.
+
+    `seconds_left` guesses from the epochs so far; `gpus` are those that the training leased.
+    """
 
     work: str
     done: int
@@ -34,6 +39,9 @@ class Tick(Record, frozen=True, kw_only=True):
     unit: Literal["bytes", "ratings", "epochs"]
     device: str | None = None
     epoch: EpochMetrics | None = None
+    seconds_left: float | None = None
+    peak_rss_bytes: Count | None = None
+    gpus: tuple[GpuUse, ...] = ()
 
 
 Tell = Callable[[Tick], None]
@@ -50,12 +58,16 @@ def describe(tick: Tick) -> str:
     text = f"{tick.work}: {tick.unit.rstrip('s')} {tick.done} of {tick.total}"
     if tick.epoch is None:
         return text
-    left = tick.epoch.seconds / tick.done * (tick.total - tick.done)
     valid = "" if tick.epoch.valid_rmse is None else f", valid RMSE {tick.epoch.valid_rmse:.4f}"
     return (
         f"{text}, train RMSE {tick.epoch.train_rmse:.4f}{valid}, "
-        f"{tick.epoch.ratings_per_second:,.0f} ratings/s, {left:.0f} s left"
+        f"{tick.epoch.ratings_per_second:,.0f} ratings/s{_rest(tick)}"
     )
+
+
+def _rest(tick: Tick) -> str:
+    left = "" if tick.seconds_left is None else f", {tick.seconds_left:.0f} s left"
+    return left if tick.device is None else f"{left}, on {tick.device}"
 
 
 def parse(line: str) -> Tick | None:
@@ -81,8 +93,11 @@ def teller(mode: str) -> Iterator[Tell]:
 
 
 def _tell_json(tick: Tick) -> None:
-    sys.stdout.write(msgspec.json.encode(tick).decode() + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(msgspec.json.encode(tick).decode() + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise Interrupted("the process that listened is gone; start the step again") from error
 
 
 class _Lines:

@@ -22,6 +22,7 @@ Strategy = Literal["canonical", "hash", "temporal"]
 Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["constant", "cosine", "factor"]
 Severity = Literal["error", "warning"]
+DeviceKind = Literal["auto", "cpu", "gpu"]
 Scalar = bool | int | float | str
 
 
@@ -82,12 +83,17 @@ class TrainConfig(Record, frozen=True, kw_only=True):
 
 
 class RunPlan(Record, frozen=True, kw_only=True):
-    """Hold every parameter of a run, resolved and validated; later steps take only the run id."""
+    """Hold every parameter of a run, resolved and validated; later steps take only the run id.
+
+    Each training leases `devices` of the kind `device`; `auto` is a GPU where the worker has one.
+    """
 
     run_id: str
     dataset: str
     split: SplitConfig
     trainings: tuple[TrainConfig, ...]
+    device: DeviceKind = "auto"
+    devices: AtLeastOne = 1
     created_at: datetime
     code_version: str
 
@@ -185,6 +191,15 @@ class EpochMetrics(Record, frozen=True, kw_only=True):
     learning_rate: float
     seconds: float
     ratings_per_second: float
+
+
+class GpuUse(Record, frozen=True, kw_only=True):
+    """Say how busy a GPU is, whoever uses it; `utilization` is 0…1, of the last moments."""
+
+    device: str
+    memory_used_bytes: Count
+    memory_total_bytes: Count
+    utilization: float
 
 
 class BundleRef(Record, frozen=True, kw_only=True):

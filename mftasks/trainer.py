@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -20,8 +20,8 @@ from mftasks.batches import Batches, validate
 from mftasks.checkpoint import State
 from mftasks.errors import TrainingDiverged
 from mftasks.mx import mx, nd
-from mftasks.optimizer import Optimizer
 from mftasks.records import EpochMetrics
+from mftasks.replicas import Replicas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,22 +58,19 @@ def fit(
     on_epoch: Callable[[EpochMetrics, State], None] = lambda metrics, state: None,
     on_batch: Callable[[], None] = lambda: None,
     start: State | None = None,
+    devices: Sequence[Any] = (),
 ) -> Trained:
-    """Train the network of `config`, from `start` where there is one.
+    """Train the network of `config` on `devices`, from `start` where there is one.
 
-    What `on_epoch` and `on_batch` raise ends the training. Raises `TrainingDiverged` in the epoch
+    On several devices (MXNet contexts; the CPU where none is named) the result is that of one within
+    rounding, but for dropout, whose masks differ. What `on_epoch` and `on_batch` raise ends the training. Raises `TrainingDiverged` in the epoch
     in which the loss or a weight is no longer finite.
     """
-    training = _Training(config, data, start)
+    training = _Training(config, data, start, list(devices) or [mx.cpu()])
     while not training.stopped_early and training.epoch < config.epochs:
         state = training.advance(on_batch)
         on_epoch(state.history[-1], state)
     return training.finish()
-
-
-def device() -> Any:
-    """Return the device to train on: the first visible GPU, else the CPU."""
-    return mx.gpu(0) if mx.context.num_gpus() else mx.cpu()
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:
@@ -87,26 +84,28 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
 
 
 class _Training:
-    """Hold the network, its optimizer and the ratings on the device, and what was learnt so far."""
+    """Hold the network, its optimizer and the ratings on the devices, and what was learnt so far."""
 
-    def __init__(self, config: TrainConfig, data: Data, start: State | None) -> None:
+    def __init__(
+        self, config: TrainConfig, data: Data, start: State | None, devices: list[Any]
+    ) -> None:
         self.config = config
         self.data = data
-        self.device = device()
+        self.device = devices[0]
         self.history = start.history if start else ()
         self.best_weights = start.best_weights if start else None
-        self.block = _initialized(config, data.sizes, self.device)
+        self.block = _initialized(config, data.sizes, devices)
         self.parameters = list(self.block.collect_params().values())
         if start:
             self._load(start.weights)
-        self.optimizer = Optimizer(self.parameters, config, start)
+        self.optimizer = Replicas(self.parameters, config, start, devices)
         self.batches = Batches(
             self.block,
             data.train,
             batch_size=config.batch_size,
             l2=config.l2,
             seed=config.seed,
-            device=self.device,
+            devices=devices,
         )
 
     @property
@@ -156,6 +155,7 @@ class _Training:
         """Put the kept weights into the network."""
         if self.best_weights is not None:
             self._load(self.best_weights)
+        self.block.collect_params().reset_ctx(self.device)
         return Trained(
             block=self.block,
             history=self.history,
@@ -195,12 +195,12 @@ class _Training:
             parameter.set_data(nd.array(weight, ctx=self.device))
 
 
-def _initialized(config: TrainConfig, sizes: networks.Sizes, where: Any) -> Any:
+def _initialized(config: TrainConfig, sizes: networks.Sizes, devices: list[Any]) -> Any:
     """Return the network of `config` with the weights that its seed gives."""
     network = networks.load(config.network)
     params = msgspec.convert(config.params, network.Params)
     block = network.build(sizes, params, lazy=config.lazy)
     mx.random.seed(config.seed)
-    block.initialize(ctx=where)
+    block.initialize(ctx=devices)
     block.hybridize(static_alloc=True)
     return block

@@ -105,15 +105,15 @@ class Workspace:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".fetch-")
+            os.close(descriptor)
+            try:
+                yield Path(name)
+            finally:
+                Path(name).unlink(missing_ok=True)
         except OSError as error:
             raise StoreUnavailable(
                 f"cache {self.cache}: {error}; free some room, or set MF_CACHE to another folder"
             ) from error
-        os.close(descriptor)
-        try:
-            yield Path(name)
-        finally:
-            Path(name).unlink(missing_ok=True)
 
 
 def _size(data: Data) -> int:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mftasks.memory import peak_rss_bytes
+from mftasks.memory import oom_kills, peak_rss_bytes
 
 ROOT = Path(__file__).parents[1]
 CHILD = """
@@ -24,3 +24,7 @@ def test_the_peak_outlives_what_caused_it_and_is_not_that_of_the_parent() -> Non
     assert before < 100_000_000
     assert after - before > 80_000_000
     assert peak_rss_bytes() > len(ballast)
+
+
+def test_the_kernel_tells_how_often_it_ran_out_of_memory() -> None:
+    assert 0 <= oom_kills() <= oom_kills()

@@ -6,7 +6,7 @@ import pytest
 
 from mftasks import progress
 from mftasks.progress import Tick
-from mftasks.records import EpochMetrics
+from mftasks.records import EpochMetrics, GpuUse
 
 EPOCH = EpochMetrics(
     epoch=3,
@@ -16,12 +16,23 @@ EPOCH = EpochMetrics(
     seconds=6.0,
     ratings_per_second=81_234.0,
 )
-TRAINING = Tick(work="train mlp", done=3, total=9, unit="epochs", epoch=EPOCH)
+TRAINING = Tick(
+    work="train mlp",
+    done=3,
+    total=9,
+    unit="epochs",
+    device="cpu",
+    epoch=EPOCH,
+    seconds_left=12.0,
+    peak_rss_bytes=200_000_000,
+    gpus=(GpuUse(device="A100", memory_used_bytes=1, memory_total_bytes=2, utilization=0.5),),
+)
 
 
 def test_an_epoch_is_one_line_with_the_time_that_is_left() -> None:
     assert progress.describe(TRAINING) == (
-        "train mlp: epoch 3 of 9, train RMSE 0.9123, valid RMSE 0.9568, 81,234 ratings/s, 12 s left"
+        "train mlp: epoch 3 of 9, train RMSE 0.9123, valid RMSE 0.9568, 81,234 ratings/s, "
+        "12 s left, on cpu"
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,15 @@ def test_an_empty_variable_is_an_unset_one() -> None:
 def test_a_wrong_type_is_refused() -> None:
     with pytest.raises(InvalidPlan, match="soon"):
         settings.read({"MF_CHECKPOINT_SECONDS": "soon"})
+
+
+def test_the_cpu_takes_a_training_a_core_and_all_three_networks_at_least() -> None:
+    assert settings.read({}).cpu_slots == max(3, os.cpu_count() or 1)
+    assert settings.read({"MF_CPU_SLOTS": "1"}).cpu_slots == 1
+    with pytest.raises(InvalidPlan, match="cpu_slots"):
+        settings.read({"MF_CPU_SLOTS": "0"})
+
+
+def test_every_variable_is_described() -> None:
+    described = {word for word in str(settings.__doc__).split() if word.startswith("MF_")}
+    assert described == {f"MF_{field.upper()}" for field in settings.Settings.__struct_fields__}

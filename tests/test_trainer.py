@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from mftasks import networks, trainer
+from mftasks.batches import Batches
 from mftasks.checkpoint import State
 from mftasks.errors import TrainingDiverged
+from mftasks.mx import devices
 from mftasks.ratings import Part
 from mftasks.records import TrainConfig
+from mftasks.replicas import Replicas
 
 SIZES = networks.Sizes(60, 40, 3.5)
 
@@ -75,6 +78,54 @@ def test_a_training_whose_best_epoch_lies_before_the_checkpoint_resumes_to_the_s
     unbroken = trainer.fit(asked, data)
     assert unbroken.best_epoch < 10
     resumed = trainer.fit(asked, data, start=states(asked, data)[9])
+    assert equal(weights_of(resumed), weights_of(unbroken))
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("network", networks.names())
+def test_several_devices_learn_what_one_learns(
+    network: str, optimizer: str, lazy: bool, data: trainer.Data
+) -> None:
+    params = {"factors": 8} | ({"dropout": 0.0} if network == "resnet" else {})
+    asked = config(network, optimizer=optimizer, lazy=lazy, l2=0.05, momentum=0.5, params=params)
+    assert len(data.train.ratings) % asked.batch_size < 3, "a device must be idle in the last batch"
+    alone = trainer.fit(asked, data, devices=devices("cpu", 1))
+    for n in (2, 3):
+        shared = trainer.fit(asked, data, devices=devices("cpu", n))
+        for one, other in zip(shared.history, alone.history, strict=True):
+            assert one.train_rmse == pytest.approx(other.train_rmse, abs=2e-5)
+            assert one.valid_rmse == pytest.approx(other.valid_rmse, abs=2e-5)
+        for mine, theirs in zip(weights_of(shared), weights_of(alone), strict=True):
+            assert mine == pytest.approx(theirs, abs=2e-3)
+
+
+def test_every_device_has_a_share_of_each_batch_and_the_same_weights(data: trainer.Data) -> None:
+    given = config("resnet")
+    network = networks.load("resnet")
+    params = msgspec.convert(given.params, network.Params)
+    block = network.build(SIZES, params, lazy=True)
+    where = devices("cpu", 3)
+    block.initialize(ctx=where)
+    parameters = list(block.collect_params().values())
+    replicas = Replicas(parameters, given, None, where)
+    batches = Batches(block, data.train, batch_size=64, l2=0.1, seed=0, devices=where)
+    batches.train(1, replicas, 0.01, lambda: None)
+    shares = [len(share._places) for share in batches.shares]
+    assert sum(shares) == len(data.train.ratings)
+    assert max(shares) - min(shares) <= len(data.train.ratings) / 64 + 1
+    for parameter in parameters:
+        first, *others = (copy.asnumpy() for copy in parameter.list_data())
+        assert equal([first] * 2, others)
+
+
+def test_two_devices_resume_to_the_same_bits(data: trainer.Data) -> None:
+    asked, two = config("resnet"), devices("cpu", 2)
+    reached: list[State] = []
+    unbroken = trainer.fit(
+        asked, data, devices=two, on_epoch=lambda metrics, state: reached.append(state)
+    )
+    resumed = trainer.fit(asked, data, devices=two, start=reached[1])
     assert equal(weights_of(resumed), weights_of(unbroken))
 
 

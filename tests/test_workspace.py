@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,18 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     ref = workspace.put_blob("blob", b"bytes")
     with pytest.raises(StoreUnavailable, match="MF_CACHE"):
         workspace.fetch(ref)
+
+
+def test_a_full_disk_is_told_as_the_cache_s_and_leaves_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = workspace.put_blob("datasets/x", b"abc")
+
+    def fill(key: str, path: Path) -> None:
+        path.write_bytes(b"a")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(workspace.store, "download", fill)
+    with pytest.raises(StoreUnavailable, match=r"cache .*No space left on device; free some room"):
+        workspace.fetch(ref)
+    assert not [path for path in workspace.cache.rglob("*") if path.is_file()]

@@ -63,6 +63,8 @@ def resolve(run_id: str, given: Mapping[str, Any]) -> RunPlan:
         dataset=chosen.dataset,
         split=_split(chosen),
         trainings=tuple(_trainings(chosen)),
+        device=chosen.device,
+        devices=chosen.devices,
         created_at=datetime.now(UTC),
         code_version=code_version(),
     )

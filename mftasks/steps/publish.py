@@ -25,7 +25,7 @@ from mftasks.records import (
     SplitRef,
     TrainResult,
 )
-from mftasks.workspace import BINARY, JSON, Workspace, run_key
+from mftasks.workspace import BINARY, JSON, Workspace, network_key, run_key
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,8 @@ def publish(
 ) -> Manifest:
     """Put the manifest of a run, last, and return it.
 
-    A published run is verified again and stays as it is. Raises `ChecksumMismatch` where the store
+    A published run is verified again and stays as it is; its trainings' checkpoints, which nobody needs
+    any more, are removed. Raises `ChecksumMismatch` where the store
     holds other bytes than the run's steps put there, `MissingRecord` where it holds none.
     """
     key = run_key(run_id, "manifest.json")
@@ -48,7 +49,16 @@ def publish(
         manifest = _manifest(workspace, workspace.read(run_key(run_id, "report.json"), Report))
     _verify(workspace, manifest.files, tell)
     log.info("publish: %d files of run %s are whole", len(manifest.files), run_id)
-    return workspace.write(key, manifest)
+    manifest = workspace.write(key, manifest)
+    _remove_checkpoints(workspace, manifest)
+    return manifest
+
+
+def _remove_checkpoints(workspace: Workspace, manifest: Manifest) -> None:
+    for evaluation in manifest.evaluations:
+        prefix = network_key(manifest.run_id, evaluation.network, "checkpoints/")
+        for key in workspace.store.list(prefix):
+            workspace.store.delete(key)
 
 
 def _manifest(workspace: Workspace, report: Report) -> Manifest:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
+import re
 import signal
 import tempfile
 import threading
@@ -18,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mftasks import progress, version
-from mftasks.errors import Interrupted, UnknownNetwork, did_you_mean
-from mftasks.memory import peak_rss_bytes
+from mftasks import devices, leases, progress, version
+from mftasks.errors import Interrupted, OutOfMemory, UnknownNetwork, did_you_mean
+from mftasks.memory import ADVICE, peak_rss_bytes
 from mftasks.networks import Sizes
 from mftasks.progress import Tell, Tick
 from mftasks.ratings import read_part, read_vocabulary
@@ -29,10 +31,15 @@ from mftasks.workspace import Workspace, network_key, run_key
 
 if TYPE_CHECKING:
     from mftasks.checkpoint import State
+    from mftasks.devices import Device
     from mftasks.ratings import Vocabulary
+    from mftasks.settings import Settings
     from mftasks.trainer import Data, Trained
 
 log = logging.getLogger(__name__)
+
+# What MXNet and CUDA say of it.
+ALLOCATION_FAILED = "failed to allocate|out of memory|bad_alloc"
 
 
 def train(
@@ -40,31 +47,78 @@ def train(
 ) -> TrainResult:
     """Train `network` as the plan says, and write its bundle, then its result.
 
-    Raises `TrainingDiverged`, and `Interrupted` on SIGTERM or SIGINT, once the last whole epoch is
-    in the store.
+    Raises `TrainingDiverged`, `NoDeviceFree`, `OutOfMemory`, and `Interrupted` on SIGTERM or SIGINT,
+    once the last whole epoch is in the store.
     """
     key = network_key(run_id, network, "train.json")
     if (done := workspace.find(key, TrainResult)) is not None:
         return done
-    cpu_seconds = time.process_time()
-    config = _config(workspace.read(run_key(run_id, "plan.json"), RunPlan), network)
+    plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
+    config = _config(plan, network)
     split = workspace.read(run_key(run_id, "split.json"), SplitRef)
+    for ref in (split.vocabulary, *split.parts.values()):
+        workspace.fetch(ref)  # no device waits for it later
+    with _leased(workspace.settings, plan, network) as leased, _memory_errors_explained():
+        return workspace.write(key, _trained(workspace, run_id, config, split, leased, tell))
+
+
+@contextlib.contextmanager
+def _leased(settings: Settings, plan: RunPlan, network: str) -> Iterator[tuple[Device, ...]]:
+    """Hold the devices of a training, and let MXNet, not imported yet, see no others."""
+
+    def candidates() -> list[Device]:
+        return devices.candidates(
+            plan.device, plan.devices, cpu_slots=settings.cpu_slots, environment=os.environ
+        )
+
+    with leases.lease(
+        candidates,
+        plan.devices,
+        folder=settings.leases,
+        holder=f"train {network} of {plan.run_id}",
+        wait_seconds=settings.device_wait_seconds,
+    ) as leased:
+        devices.show_only(leased, os.environ)
+        yield leased
+
+
+@contextlib.contextmanager
+def _memory_errors_explained() -> Iterator[None]:
+    from mftasks.mx import mx
+
+    try:
+        yield
+    except (MemoryError, mx.MXNetError) as error:
+        if isinstance(error, MemoryError) or re.search(ALLOCATION_FAILED, str(error), re.I):
+            last = str(error).strip().splitlines()[-1:] or ["MemoryError"]
+            raise OutOfMemory(f"{last[0]}; {ADVICE}") from error
+        raise
+
+
+def _trained(
+    workspace: Workspace,
+    run_id: str,
+    config: TrainConfig,
+    split: SplitRef,
+    leased: tuple[Device, ...],
+    tell: Tell,
+) -> TrainResult:
+    cpu_seconds = time.process_time()
     vocabulary, data = _data(workspace, split)
-    trained, resumed_from = _fitted(workspace, run_id, config, split, data, tell)
-    result = TrainResult(
+    trained, resumed_from = _fitted(workspace, run_id, config, split, data, leased, tell)
+    return TrainResult(
         config=config,
         split_fingerprint=split.fingerprint,
         history=trained.history,
         best_epoch=trained.best_epoch,
         stopped=trained.stopped,
         resumed_from=resumed_from,
-        device=_device(),
+        device=devices.describe(leased),
         seconds=trained.history[-1].seconds,
         bundle=_exported(workspace, run_id, config, split, vocabulary, data, trained),
         cpu_seconds=time.process_time() - cpu_seconds,
         peak_rss_bytes=peak_rss_bytes(),
     )
-    return workspace.write(key, result)
 
 
 def _config(plan: RunPlan, network: str) -> TrainConfig:
@@ -94,10 +148,11 @@ def _fitted(
     config: TrainConfig,
     split: SplitRef,
     data: Data,
+    leased: tuple[Device, ...],
     tell: Tell,
 ) -> tuple[Trained, int | None]:
     """Train from the latest checkpoint; return the network and the epoch that this was."""
-    from mftasks import trainer
+    from mftasks import mx, trainer
     from mftasks.checkpoint import Checkpoints
 
     reached: list[State] = []
@@ -105,7 +160,7 @@ def _fitted(
     def on_epoch(metrics: EpochMetrics, state: State) -> None:
         reached[:] = [state]
         checkpoints.offer(state)
-        tell(_tick(config, metrics))
+        tell(_tick(config, metrics, leased))
 
     with Checkpoints(
         workspace.store,
@@ -118,7 +173,14 @@ def _fitted(
             log.info("train %s: resumes after epoch %d", config.network, start.epoch)
         with _stoppable() as stop:
             try:
-                trained = trainer.fit(config, data, on_epoch=on_epoch, on_batch=stop, start=start)
+                trained = trainer.fit(
+                    config,
+                    data,
+                    on_epoch=on_epoch,
+                    on_batch=stop,
+                    start=start,
+                    devices=mx.devices(leased[0].kind, len(leased)),
+                )
             except Interrupted:
                 for state in reached:
                     checkpoints.save(state)
@@ -132,21 +194,18 @@ def _fingerprint(config: TrainConfig, split: SplitRef) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _tick(config: TrainConfig, metrics: EpochMetrics) -> Tick:
+def _tick(config: TrainConfig, metrics: EpochMetrics, leased: tuple[Device, ...]) -> Tick:
     return Tick(
         work=f"train {config.network}",
         done=metrics.epoch,
         total=config.epochs,
         unit="epochs",
-        device=_device(),
+        device=devices.describe(leased),
         epoch=metrics,
+        seconds_left=metrics.seconds / metrics.epoch * (config.epochs - metrics.epoch),
+        peak_rss_bytes=peak_rss_bytes(),
+        gpus=devices.usage(leased),
     )
-
-
-def _device() -> str:
-    from mftasks import trainer
-
-    return str(trainer.device())
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""The environment of the embedded stack's Airflow: loopback only, no telemetry, its own secrets."""
+"""The environment of the embedded stack's Airflow: loopback only, no telemetry, its own secrets.
+
+What it shares with every other deployment is read from docker/airflow.env.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import msgspec
 from mf_airflow.process import write_secret
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT / "docker" / "airflow.env"
 USER = "admin"
 FOREIGN = ("AIRFLOW_", "AWS_", "MF_PROGRESS", "MF_S3_ENDPOINT", "MF_STORE")
 NO_PROXY = "127.0.0.1,localhost"
@@ -59,12 +63,10 @@ def airflow_environment(
         "API__SECRET_KEY": own.session_key,
         "API__WORKERS": "1",
         "API_AUTH__JWT_SECRET": own.jwt_secret,
-        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__FERNET_KEY": own.fernet_key,
-        "CORE__LOAD_EXAMPLES": "False",
         "CORE__PARALLELISM": "8",
         "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
@@ -73,13 +75,16 @@ def airflow_environment(
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
         "SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
-        # A task's end is noticed this late, in seconds.
-        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
-    return {"AIRFLOW_HOME": str(home)} | {
-        f"AIRFLOW__{name}": value for name, value in configuration.items()
-    }
+    own_configuration = {f"AIRFLOW__{name}": value for name, value in configuration.items()}
+    return {"AIRFLOW_HOME": str(home)} | shared() | own_configuration
+
+
+def shared() -> dict[str, str]:
+    """Return the variables that all deployments have in common."""
+    lines = (line.strip() for line in SHARED.read_text().splitlines())
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs}
 
 
 def inherited(given: Mapping[str, str]) -> dict[str, str]:

@@ -4,8 +4,9 @@ python -I -S guard.py PARENT_PID SIGNAL GRACE_SECONDS COMMAND…
 
 The command gets a process group of its own. It is stopped, with everything that descends from it,
 when this process is told to stop (SIGTERM, or SIGINT for at once), when the parent is gone, even by
-SIGKILL, and when the command itself ends. The exit code is the command's. Only the standard library
-is imported, so that it starts in a few milliseconds.
+SIGKILL, and when the command itself ends. Should the guard be killed, the command is, too. The exit
+code is the command's, 128 + n after signal n. Only the standard library is imported, so that it
+starts in a few milliseconds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LOOK_EVERY_SECONDS = 0.5
 
@@ -43,9 +45,14 @@ def command(*arguments: str, grace: float, asked_by: int = signal.SIGTERM) -> li
 
 def main(parent: int, asked_by: int, grace: float, arguments: list[str]) -> int:
     """Run `arguments` until they end or have to; return their exit code."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     told = _Signals()
-    child = subprocess.Popen(arguments, start_new_session=True)
+    child = subprocess.Popen(
+        arguments,
+        start_new_session=True,
+        preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
+    )
     while child.poll() is None and not told.to_stop and os.getppid() == parent:
         told.wait(LOOK_EVERY_SECONDS)
     deadline = time.monotonic() + grace

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
+from rich.filesize import decimal
 
 from mftasks import progress
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from mftasks.progress import Tick
+    from mftasks.records import EpochMetrics
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class Monitor:
         self._tags = {"network": network}
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._pending: Tick | None = None
+        self._last: Tick | None = None
         self._stored_at = 0.0
 
     def take(self, line: str) -> None:
@@ -46,14 +49,15 @@ class Monitor:
             return
         log.info("%s", progress.describe(tick))
         self._measure(tick)
-        self._pending = tick
+        self._pending = self._last = tick
         if time.monotonic() - self._stored_at >= STORE_EVERY_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         """Store the latest tick, if it is not there yet."""
         if self._pending is not None:
-            self._state.set(PROGRESS, msgspec.to_builtins(self._pending))
+            # Airflow takes what JSON can hold, and so no tuple.
+            self._state.set(PROGRESS, msgspec.json.decode(msgspec.json.encode(self._pending)))
             self._pending = None
             self._stored_at = time.monotonic()
 
@@ -61,13 +65,34 @@ class Monitor:
         """Return what the child said last, ticks apart."""
         return "\n".join(self._lines)
 
+    def held(self) -> str:
+        """Say how much memory the child has held, where it has told."""
+        if self._last is None or self._last.peak_rss_bytes is None:
+            return ""
+        return f", when it held {decimal(self._last.peak_rss_bytes)} or more"
+
     def _measure(self, tick: Tick) -> None:
         from airflow.sdk.observability import stats
 
         if tick.epoch is None:
             return
         stats.incr("mf.train.epochs", tags=self._tags)
-        stats.gauge("mf.train.rmse", tick.epoch.train_rmse, tags=self._tags)
-        stats.gauge("mf.train.ratings_per_second", tick.epoch.ratings_per_second, tags=self._tags)
-        if tick.epoch.valid_rmse is not None:
-            stats.gauge("mf.train.valid_rmse", tick.epoch.valid_rmse, tags=self._tags)
+        for name, value in _figures(tick, tick.epoch).items():
+            if value is not None:
+                stats.gauge(f"mf.train.{name}", value, tags=self._tags)
+        for gpu in tick.gpus:
+            tags = {**self._tags, "device": gpu.device}
+            stats.gauge("mf.gpu.memory_used_bytes", gpu.memory_used_bytes, tags=tags)
+            stats.gauge("mf.gpu.memory_total_bytes", gpu.memory_total_bytes, tags=tags)
+            stats.gauge("mf.gpu.utilization", gpu.utilization, tags=tags)
+
+
+def _figures(tick: Tick, epoch: EpochMetrics) -> dict[str, float | None]:
+    return {
+        "epoch": epoch.epoch,
+        "peak_rss_bytes": tick.peak_rss_bytes,
+        "ratings_per_second": epoch.ratings_per_second,
+        "rmse": epoch.train_rmse,
+        "seconds_left": tick.seconds_left,
+        "valid_rmse": epoch.valid_rmse,
+    }

@@ -3,7 +3,8 @@
     GpuStepOperator(task_id="train_mlp", step="train", run_id="nightly-7", network="mlp")
 
 The child's memory, a GPU's above all, is free once it ends; MXNet is never forked; and the command
-in the log can be pasted into a shell.
+in the log can be pasted into a shell. The child leases its devices itself. It runs under a guard, so
+that it does not outlive the task process, whatever ends that.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from mf_airflow import headlines
+from mf_airflow import guard, headlines
 from mf_airflow.monitoring import Monitor
-from mftasks import errors
+from mftasks import errors, memory
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
-KILL_AFTER_SECONDS = 3.0
+KILL_AFTER_SECONDS = 3.0  # Airflow itself kills the task process after 5
+SIGNALLED = 128  # as in a shell, an exit code of 128 + n means signal n
 
 # A child that runs our code and nothing of Airflow's needs no more than this; what a task has beside
 # it are the secrets of the database and of the API.
@@ -70,7 +71,8 @@ class GpuStepOperator(BaseOperator):
     """Run `python -m mftasks <step> --run-id … --network …`, and return its headline figures.
 
     The child's exit code decides: 0 succeeds; one that belongs to an error which a retry cannot
-    mend fails at once; any other is retried.
+    mend fails at once; any other is retried. A child that has to stop is asked by SIGTERM, upon which
+    a training puts its checkpoint, and is killed with all its children 3 s later.
 
     :param step: the step to run: train or evaluate. (templated)
     :param run_id: the run that the step belongs to. (templated)
@@ -100,20 +102,21 @@ class GpuStepOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the child to its end, and return the key and headline figures of its record."""
         monitor = Monitor(context, self.network)
+        oom_kills = memory.oom_kills()
         with self._running() as child:
             for line in child.stdout or ():
                 monitor.take(line.rstrip())
             code = child.wait()
         monitor.flush()
-        self._judge(code, monitor.last_lines())
+        if code != 0 or self._killed:
+            self._fail(code, monitor, starved=memory.oom_kills() > oom_kills)
         return headlines.of_network(self.step, self.run_id, self.network)
 
     def on_kill(self) -> None:
-        """Ask the child to stop, and kill it soon after; called twice or early, it is harmless."""
-        already, self._killed = self._killed, True
-        if already or self._child is None:
-            return
-        self._stop(self._child)
+        """Have the child stopped; called twice or early, it is harmless."""
+        self._killed = True
+        if self._child is not None:
+            self._child.terminate()
 
     def command(self) -> list[str]:
         """Return the command line of the child."""
@@ -124,12 +127,12 @@ class GpuStepOperator(BaseOperator):
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[subprocess.Popen[str]]:
-        """Give the running child; nothing of its process group is left afterwards."""
+        """Give the child's guard; nothing of the child is left afterwards."""
         if self._killed:
             raise AirflowException(f"{self.task_id} was killed before it began")
         log.info("runs %s", shlex.join(self.command()))
         self._child = subprocess.Popen(
-            self.command(),
+            guard.command(*self.command(), grace=KILL_AFTER_SECONDS),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -139,25 +142,22 @@ class GpuStepOperator(BaseOperator):
             start_new_session=True,
         )
         if self._killed:
-            self._stop(self._child)
+            self._child.terminate()
         try:
             yield self._child
         finally:
-            _signal_group(self._child, signal.SIGKILL)
+            self._child.terminate()
             with self._child:  # waits for it, and closes its output
                 pass
 
-    def _stop(self, child: subprocess.Popen[str]) -> None:
-        _signal_group(child, signal.SIGTERM)
-        timer = threading.Timer(KILL_AFTER_SECONDS, _signal_group, (child, signal.SIGKILL))
-        timer.daemon = True
-        timer.start()
-
-    def _judge(self, code: int, said: str) -> None:
-        if code == 0 and not self._killed:
-            return
-        outcome = f"signal {-code}" if code < 0 else f"exit code {code}"
-        message = f"{self.step} {self.network} ended with {outcome}; it said last:\n{said}"
+    def _fail(self, code: int, monitor: Monitor, *, starved: bool) -> NoReturn:
+        if code <= SIGNALLED:
+            outcome = f"ended with exit code {code}"
+        elif code == SIGNALLED + signal.SIGKILL and starved and not self._killed:
+            outcome = f"was killed for want of memory{monitor.held()}; {memory.ADVICE}"
+        else:
+            outcome = f"was ended by {signal.Signals(code - SIGNALLED).name}"
+        message = f"{self.step} {self.network} {outcome}; it said last:\n{monitor.last_lines()}"
         if code in final_exit_codes():
             raise AirflowFailException(message)
         raise AirflowException(message)
@@ -183,9 +183,3 @@ def final_exit_codes() -> frozenset[int]:
     return frozenset(
         kind.exit_code for kind in errors.MfError.__subclasses__() if not kind.retryable
     )
-
-
-def _signal_group(child: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Signal all of the child's process group; a group that is gone is no error."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, number)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from mf_airflow import environment
@@ -48,3 +49,22 @@ def test_airflow_listens_on_loopback_and_sends_nothing_home(tmp_path: Path) -> N
     assert variables["AIRFLOW__API__BASE_URL"] == "http://127.0.0.1:8081"
     assert variables["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] == "False"
     assert variables["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] == "False"
+
+
+def test_the_settings_that_all_deployments_share_are_airflows_and_no_secrets() -> None:
+    shared = environment.shared()
+    assert shared["AIRFLOW__CORE__LOAD_EXAMPLES"] == "False"
+    assert all(name.startswith("AIRFLOW__") and value for name, value in shared.items())
+    assert [name for name in shared if re.search("SECRET|KEY|PASSWORD|CONN|URL", name)] == []
+
+
+def test_airflow_knows_every_setting_that_all_deployments_share() -> None:
+    from airflow.configuration import conf
+
+    known = {
+        f"AIRFLOW__{section}__{option}".upper()
+        for section, described in conf.configuration_description.items()
+        for option in described["options"]
+    }
+    unread = {"AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"}
+    assert set(environment.shared()) - known == unread

@@ -79,6 +79,17 @@ def test_nothing_outlives_a_parent_that_was_killed() -> None:
     assert alive == []
 
 
+def test_a_command_does_not_outlive_a_guard_that_was_killed() -> None:
+    with _started(
+        sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"
+    ) as guarded:
+        _first_line(guarded)
+        (command,) = psutil.Process(guarded.pid).children()
+        guarded.kill()
+        gone, _ = psutil.wait_procs([command], timeout=10)
+    assert gone == [command]
+
+
 _PARENT = """
 import subprocess, sys
 from mf_airflow import guard

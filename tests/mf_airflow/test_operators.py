@@ -3,9 +3,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from mf_airflow import headlines
-from mf_airflow.operators import GpuStepOperator, child_environment, final_exit_codes
+from mf_airflow.operators import ROOT, GpuStepOperator, child_environment, final_exit_codes
 from mftasks import settings
 from mftasks.records import TrainResult
 from mftasks.steps.download import download
@@ -22,16 +24,7 @@ from mftasks.steps.plan import plan
 from mftasks.steps.split import split
 from mftasks.steps.validate import validate
 from mftasks.workspace import Workspace, network_key
-
-
-class StateStore:
-    """Take what a task stores, in order."""
-
-    def __init__(self) -> None:
-        self.values: list[tuple[str, Any]] = []
-
-    def set(self, key: str, value: Any) -> None:
-        self.values.append((key, value))
+from tests.mf_airflow.state_store import StateStore
 
 
 class Scripted(GpuStepOperator):
@@ -111,9 +104,37 @@ def test_any_other_error_is_retried(code: int) -> None:
 
 
 def test_a_child_that_was_killed_from_outside_is_retried() -> None:
-    with pytest.raises(AirflowException, match="signal 9") as caught:
+    with pytest.raises(AirflowException, match="ended by SIGKILL") as caught:
         execute(scripted("import os; os.kill(os.getpid(), 9)"))
     assert not isinstance(caught.value, AirflowFailException)
+
+
+@pytest.fixture
+def small_cgroup() -> Iterator[Path]:
+    """Give a cgroup that may hold 100 MB, real memory of this host."""
+    root = Path("/sys/fs/cgroup")
+    first = (root / "memory").is_dir()
+    folder = (root / "memory" if first else root) / f"mf-test-{os.getpid()}"
+    limit = "memory.limit_in_bytes" if first else "memory.max"
+    try:
+        folder.mkdir()
+        (folder / limit).write_text(str(100 << 20))
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error}")
+    yield folder
+    folder.rmdir()
+
+
+def test_a_child_that_the_kernel_killed_for_memory_says_so_and_what_to_change(
+    small_cgroup: Path,
+) -> None:
+    operator = scripted(
+        "import os, pathlib\n"
+        f"pathlib.Path({str(small_cgroup)!r}, 'cgroup.procs').write_text(str(os.getpid()))\n"
+        "print('grows', flush=True); b'x' * 400_000_000"
+    )
+    with pytest.raises(AirflowException, match=r"(?s)want of memory; lower batch_size.*grows"):
+        execute(operator)
 
 
 def test_final_exit_codes_are_those_of_errors_that_say_so() -> None:
@@ -156,7 +177,7 @@ def test_a_child_sees_the_store_and_its_device_but_no_secret_of_airflow(
     }
     assert seen["MF_PROGRESS"] == "json"
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "x")
-    with pytest.raises(AirflowException, match="signal 9"):
+    with pytest.raises(AirflowException, match="ended by SIGKILL"):
         execute(
             scripted(
                 "import os; assert not any(n.startswith('AIRFLOW') for n in os.environ);"
@@ -186,10 +207,79 @@ def test_a_child_that_ignores_the_request_is_killed_with_its_own_children(tmp_pa
     )
     _kill_when(operator, lambda child: note.exists(), times=2)
     began = time.monotonic()
-    with pytest.raises(AirflowException, match="signal 9"):
+    with pytest.raises(AirflowException, match="ended by SIGKILL"):
         execute(operator)
     assert time.monotonic() - began < 4.5  # Airflow itself kills after 5 s
     assert _gone(int(note.read_text()))
+
+
+def test_a_timeout_gives_the_child_time_for_its_checkpoint_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    note = tmp_path / "saved"
+    operator = scripted(
+        "import pathlib, signal, sys, time\n"
+        f"save = lambda *_: (pathlib.Path({str(note)!r}).write_text('saved'), sys.exit(75))\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+
+    class TimedOut(BaseException):
+        pass
+
+    def time_out(*_: object) -> None:
+        raise TimedOut
+
+    usual = signal.signal(signal.SIGALRM, time_out)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    try:
+        with pytest.raises(TimedOut):
+            execute(operator)
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+    assert note.read_text() == "saved"
+    assert psutil.Process().children() == []
+
+
+def test_a_training_stops_within_three_seconds_of_a_task_process_that_was_killed(
+    split_run: Workspace,
+) -> None:
+    places = os.pathsep.join(str(ROOT / folder) for folder in (".", "plugins"))
+    task = subprocess.Popen(
+        [sys.executable, "-c", TASK],
+        env=os.environ | {"PYTHONPATH": places},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with task:
+        assert any("epoch 3 of" in line for line in task.stdout)
+        family = psutil.Process(task.pid).children(recursive=True)
+        task.kill()
+        _, alive = psutil.wait_procs(family, timeout=4)
+    assert len(family) == 2  # guard and training
+    assert alive == []
+    (checkpoint,) = split_run.store.list(network_key("long", "mlp", "checkpoints/"))
+    assert int(Path(checkpoint).stem) >= 3
+
+
+TASK = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+from mf_airflow.operators import GpuStepOperator
+from mftasks import settings
+from mftasks.steps import download, plan, split, validate
+from mftasks.workspace import Workspace, run_key
+from mftasks.records import RunPlan
+workspace = Workspace(settings.read())
+dataset = workspace.read(run_key("try-1", "plan.json"), RunPlan).dataset
+plan.plan(workspace, "long", {"dataset": dataset, "networks": ["mlp"], "epochs": 10_000, "patience": 0})
+for step in (download.download, validate.validate, split.split):
+    step(workspace, "long")
+class State:
+    def set(self, key, value): pass
+operator = GpuStepOperator(task_id="train_mlp", step="train", run_id="long", network="mlp")
+operator.execute({"task_state_store": State()})
+"""
 
 
 def test_on_kill_before_there_is_a_child_lets_none_begin() -> None:
@@ -205,7 +295,7 @@ def test_on_kill_in_the_task_process_lets_execution_go_on() -> None:
     usual = signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     try:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        with pytest.raises(AirflowException, match="signal 15"):
+        with pytest.raises(AirflowException, match="ended by SIGTERM"):
             execute(operator)
     finally:
         signal.signal(signal.SIGTERM, usual)

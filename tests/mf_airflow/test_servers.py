@@ -8,6 +8,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from botocore.exceptions import EndpointConnectionError
+from redis import Redis
+from redis.exceptions import AuthenticationError
 
 from mf_airflow import process, servers
 from mf_airflow.process import Process, ServerFailed
@@ -47,6 +50,29 @@ def test_seaweedfs_is_gone_when_its_context_is_left(tmp_path: Path) -> None:
     assert list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock")) == []
 
 
+def test_a_seaweedfs_that_was_stopped_comes_back_where_it_was(tmp_path: Path) -> None:
+    store = servers.SeaweedFS(tmp_path, bucket="movielens")
+    with contextlib.ExitStack() as stopped_at_exit:
+        stopped_at_exit.callback(store.stop)
+        store.start()
+        store.wait()
+        client = store.server.client()
+        client.put_object(Bucket="movielens", Key="kept", Body=b"x")
+        store.stop()
+        with pytest.raises(EndpointConnectionError):
+            client.get_object(Bucket="movielens", Key="kept")
+        store.start()
+        store.wait()
+        assert client.get_object(Bucket="movielens", Key="kept")["Body"].read() == b"x"
+
+
+def test_a_seaweedfs_that_was_not_started_is_not_waited_for(tmp_path: Path) -> None:
+    store = servers.SeaweedFS(tmp_path, bucket="movielens")
+    with pytest.raises(ServerFailed, match="not started"):
+        store.wait()
+    store.stop()
+
+
 def test_postgres_keeps_its_tables_and_wants_its_password(tmp_path: Path) -> None:
     with servers.postgres(tmp_path) as first:
         connection = _connected(first)  # and stays so, which must not delay the stop
@@ -71,6 +97,22 @@ def test_postgres_starts_again_after_it_was_killed(tmp_path: Path) -> None:
     (tmp_path / "data" / "postmaster.pid").write_text(stale)
     with servers.postgres(tmp_path) as server:
         _connected(server).close()
+
+
+def test_redis_wants_its_password_and_keeps_nothing(tmp_path: Path) -> None:
+    with servers.redis(tmp_path) as first:
+        with Redis.from_url(first.url) as client:
+            client.set("forgotten", "1")
+        with (
+            Redis(port=first.port, password="guessed") as stranger,
+            pytest.raises(AuthenticationError),
+        ):
+            stranger.ping()
+    assert not _listens(first.port)
+    with servers.redis(tmp_path) as second, Redis.from_url(second.url) as client:
+        assert client.get("forgotten") is None
+    assert second.password != first.password
+    assert (tmp_path / "redis.conf").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_server_that_ends_at_once_is_reported_with_its_last_words(tmp_path: Path) -> None:

@@ -34,10 +34,23 @@ def test_the_manifest_lists_every_file_of_the_run_with_its_sha256(workspace: Wor
         assert file.key == run_key(RUN, file.name)
         assert (file.sha256, file.n_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
     listed = {file.key for file in manifest.files}
-    assert {key for key in workspace.store.list(f"runs/{RUN}/") if "/checkpoints/" not in key} == {
-        *listed,
-        MANIFEST,
-    }
+    assert set(workspace.store.list(f"runs/{RUN}/")) == {*listed, MANIFEST}
+
+
+def test_checkpoints_are_kept_until_the_run_is_published(workspace: Workspace) -> None:
+    key = run_key(RUN, "mlp/checkpoints/00003.checkpoint")
+    other = key.replace(RUN, "other")
+    for each in (key, other):
+        workspace.store.put(each, b"state", "application/octet-stream")
+    report = workspace.store.get(run_key(RUN, "report.json"))
+    workspace.store.delete(run_key(RUN, "report.json"))
+    with pytest.raises(MissingRecord):
+        publish(workspace, RUN)
+    assert workspace.store.exists(key)
+    workspace.store.put(run_key(RUN, "report.json"), report, "application/json")
+    publish(workspace, RUN)
+    assert not workspace.store.exists(key)
+    assert workspace.store.exists(other)
 
 
 def test_the_manifest_says_what_the_report_found(workspace: Workspace) -> None:

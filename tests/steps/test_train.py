@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mftasks import bundle
-from mftasks.errors import Interrupted, MissingRecord, UnknownNetwork
+from mftasks import bundle, leases
+from mftasks.devices import Device
+from mftasks.errors import Interrupted, MissingRecord, NoDeviceFree, OutOfMemory, UnknownNetwork
 from mftasks.metrics import pooled
 from mftasks.progress import Tick
 from mftasks.ratings import Part, Vocabulary, read_part, to_npz
@@ -37,7 +39,7 @@ def planned(workspace: Workspace, tiny_ratings: Part) -> Callable[..., Workspace
     return put
 
 
-def put_plan(workspace: Workspace, run_id: str, **changes: Any) -> None:
+def put_plan(workspace: Workspace, run_id: str, devices: int = 1, **changes: Any) -> None:
     given = {"network": "linear", "epochs": 4, "batch_size": 64, "learning_rate": 0.02}
     config = TrainConfig(**{**given, "params": {"factors": 8}, **changes})
     plan = RunPlan(
@@ -45,6 +47,7 @@ def put_plan(workspace: Workspace, run_id: str, **changes: Any) -> None:
         dataset="tiny",
         split=SplitConfig(strategy="hash"),
         trainings=(config,),
+        devices=devices,
         created_at=datetime.now(UTC),
         code_version="1",
     )
@@ -218,3 +221,89 @@ def test_a_process_that_gets_sigterm_exits_with_75_within_seconds_and_a_retry_re
     (key,) = workspace.store.list(network_key("r", "linear", "checkpoints/"))
     assert key.endswith(".checkpoint")
     assert workspace.find(network_key("r", "linear", "train.json"), TrainResult) is None
+
+
+def test_it_trains_on_as_many_devices_as_the_plan_says(planned: Callable[..., Workspace]) -> None:
+    ticks: list[Tick] = []
+    shared = train(planned("two", devices=2), "two", "linear", tell=ticks.append)
+    alone = train(planned("one"), "one", "linear")
+    assert (alone.device, shared.device) == ("cpu", "2 × cpu")
+    assert {tick.device for tick in ticks} == {"2 × cpu"}
+    for one, other in zip(shared.history, alone.history, strict=True):
+        assert one.valid_rmse == pytest.approx(other.valid_rmse, abs=1e-5)
+
+
+def test_a_tick_tells_what_a_person_wants_to_know(planned: Callable[..., Workspace]) -> None:
+    ticks: list[Tick] = []
+    result = train(planned(), "r", "linear", tell=ticks.append)
+    assert [(tick.done, tick.total, tick.unit) for tick in ticks] == [
+        (epoch, 4, "epochs") for epoch in (1, 2, 3, 4)
+    ]
+    assert ticks[-1].seconds_left == 0
+    assert ticks[0].seconds_left == pytest.approx(3 * ticks[0].epoch.seconds)
+    assert 50_000_000 < ticks[-1].peak_rss_bytes <= result.peak_rss_bytes
+
+
+def test_it_waits_for_a_device_that_is_held_and_says_by_whom(
+    planned: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    settings = Settings(
+        store=(tmp_path / "one").as_uri(),
+        cache=tmp_path / "cache",
+        cpu_slots=1,
+        device_wait_seconds=0.5,
+        leases=tmp_path / "leases",
+    )
+    workspace = planned(where=Workspace(settings))
+    cpu = [Device("cpu", "0", "cpu")]
+    with (
+        leases.lease(
+            lambda: cpu, 1, folder=settings.leases, holder="train mlp of s", wait_seconds=0
+        ),
+        pytest.raises(NoDeviceFree, match=r"cpu 0 is held by train mlp of s"),
+    ):
+        train(workspace, "r", "linear")
+    assert train(workspace, "r", "linear").device == "cpu"
+
+
+def test_a_training_that_needs_more_memory_than_there_is_says_what_to_change(
+    planned: Callable[..., Workspace],
+) -> None:
+    workspace = planned(network="resnet", params={"factors": 4096, "hidden": 4096})
+    limited = (
+        f"ulimit -v 1500000; exec {sys.executable} -m mftasks train --run-id r --network resnet"
+    )
+    asked = subprocess.run(
+        ["sh", "-c", limited],
+        cwd=ROOT,
+        env=environment(workspace),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode == OutOfMemory.exit_code, asked.stderr
+    assert re.search(r"OutOfMemory: .*lower batch_size, factors or hidden", asked.stderr)
+    assert workspace.store.list(network_key("r", "resnet", "")) == []
+
+
+def environment(workspace: Workspace) -> dict[str, str]:
+    store, cache = workspace.settings.store, str(workspace.settings.cache)
+    return os.environ | {"MF_STORE": store, "MF_CACHE": cache, "MF_PROGRESS": "json"}
+
+
+def test_a_training_to_which_nobody_listens_any_more_leaves_a_checkpoint(
+    planned: Callable[..., Workspace],
+) -> None:
+    workspace = planned(epochs=10_000)
+    with subprocess.Popen(
+        [sys.executable, "-m", "mftasks", "train", "--run-id", "r", "--network", "linear"],
+        cwd=ROOT,
+        env=environment(workspace),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.wait(30) != 0
+    assert len(workspace.store.list(network_key("r", "linear", "checkpoints/"))) == 1
