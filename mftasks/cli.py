@@ -231,7 +231,18 @@ def _log_to_stderr() -> None:
         handler: logging.Handler = RichHandler(console=Console(stderr=True), show_path=False)
         logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     else:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        handler = logging.StreamHandler()
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(message)s", handlers=[handler]
+        )
+    usual = handler.handleError
+
+    def let_signals_through(record: logging.LogRecord) -> None:
+        if isinstance(sys.exception(), errors.Interrupted):
+            raise  # logging calls this while it handles what the signal raised
+        usual(record)
+
+    handler.handleError = let_signals_through  # type: ignore[method-assign]
     logging.getLogger("botocore").setLevel(logging.WARNING)
 
 

@@ -164,3 +164,19 @@ def test_a_step_prints_its_record(tmp_path: Path) -> None:
     code, out, err = mf("plan", "--run-id", "r", "--set", "fold=3", tmp_path=tmp_path)
     assert code == 0, err
     assert json.loads(out)["split"]["fold"] == 3
+
+
+def test_a_signal_that_comes_while_a_line_is_logged_is_not_lost() -> None:
+    script = (
+        "import logging, os, signal\n"
+        "from mftasks import cli\n"
+        "class Slow:\n"
+        "    def __str__(self): os.kill(os.getpid(), signal.SIGTERM); return 'slow'\n"
+        "cli.app = lambda: (logging.info('%s', Slow()), print('went on'))\n"
+        "cli.main()"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (asked.returncode, asked.stdout) == (75, "")
+    assert "stopped by SIGTERM" in asked.stderr

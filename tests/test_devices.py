@@ -146,6 +146,14 @@ def test_hidden_gpus_stay_hidden(
     assert "hides all GPUs, 3 in number" in caplog.text
 
 
+@pytest.mark.parametrize("visible", ["", "G", "PU-3f1"])
+def test_the_only_gpu_stays_hidden_too(driver: Driver, visible: str) -> None:
+    driver.models = driver.models[:1]
+    assert ids() == ids("GPU-") == [UUIDS[0]]
+    with pytest.raises(InvalidPlan, match="hides all GPUs"):
+        ids(visible)
+
+
 def test_a_mig_device_is_taken_as_it_is_named_after_those_with_memory(driver: Driver) -> None:
     assert ids(f"{MIG},MIG-5c") == [MIG, "MIG-5c"]
     driver.free["MIG-5c"] = 5
