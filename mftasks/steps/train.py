@@ -10,18 +10,23 @@ import hashlib
 import logging
 import os
 import re
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import tenacity
 
-from mftasks import devices, leases, progress, version
-from mftasks.errors import Interrupted, OutOfMemory, UnknownNetwork, did_you_mean
+from mftasks import devices, leases, progress, signals, version
+from mftasks.errors import (
+    Interrupted,
+    OutOfMemory,
+    StoreUnavailable,
+    UnknownNetwork,
+    did_you_mean,
+)
 from mftasks.memory import ADVICE, peak_rss_bytes
 from mftasks.networks import Sizes
 from mftasks.progress import Tell, Tick
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
     from mftasks.trainer import Data, Trained
 
 log = logging.getLogger(__name__)
+
+STORE_PATIENCE_SECONDS = 300.0
 
 # What MXNet and CUDA say of it.
 ALLOCATION_FAILED = "failed to allocate|out of memory|bad_alloc"
@@ -56,10 +63,11 @@ def train(
     plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
     config = _config(plan, network)
     split = workspace.read(run_key(run_id, "split.json"), SplitRef)
-    for ref in (split.vocabulary, *split.parts.values()):
-        workspace.fetch(ref)  # no device waits for it later
+    for name, ref in split.parts.items():
+        if name != "test":
+            workspace.fetch(ref)  # no device waits for it later
     with _leased(workspace.settings, plan, network) as leased, _memory_errors_explained():
-        return workspace.write(key, _trained(workspace, run_id, config, split, leased, tell))
+        return _trained(workspace, run_id, config, split, leased, tell)
 
 
 @contextlib.contextmanager
@@ -106,19 +114,32 @@ def _trained(
     cpu_seconds = time.process_time()
     vocabulary, data = _data(workspace, split)
     trained, resumed_from = _fitted(workspace, run_id, config, split, data, leased, tell)
-    return TrainResult(
-        config=config,
-        split_fingerprint=split.fingerprint,
-        history=trained.history,
-        best_epoch=trained.best_epoch,
-        stopped=trained.stopped,
-        resumed_from=resumed_from,
-        device=devices.describe(leased),
-        seconds=trained.history[-1].seconds,
-        bundle=_exported(workspace, run_id, config, split, vocabulary, data, trained),
-        cpu_seconds=time.process_time() - cpu_seconds,
-        peak_rss_bytes=peak_rss_bytes(),
+
+    def put() -> TrainResult:
+        result = TrainResult(
+            config=config,
+            split_fingerprint=split.fingerprint,
+            history=trained.history,
+            best_epoch=trained.best_epoch,
+            stopped=trained.stopped,
+            resumed_from=resumed_from,
+            device=devices.describe(leased),
+            seconds=trained.history[-1].seconds,
+            bundle=_exported(workspace, run_id, config, split, vocabulary, data, trained),
+            cpu_seconds=time.process_time() - cpu_seconds,
+            peak_rss_bytes=peak_rss_bytes(),
+        )
+        return workspace.write(network_key(run_id, config.network, "train.json"), result)
+
+    # A store that is away for a while must not cost what was learnt since the last checkpoint.
+    patiently = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(StoreUnavailable),
+        stop=tenacity.stop_after_delay(STORE_PATIENCE_SECONDS),
+        wait=tenacity.wait_fixed(2),
+        before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+        reraise=True,
     )
+    return patiently(put)
 
 
 def _config(plan: RunPlan, network: str) -> TrainConfig:
@@ -171,7 +192,7 @@ def _fitted(
         start = checkpoints.latest()
         if start is not None:
             log.info("train %s: resumes after epoch %d", config.network, start.epoch)
-        with _stoppable() as stop:
+        with signals.stoppable() as stop:
             try:
                 trained = trainer.fit(
                     config,
@@ -206,30 +227,6 @@ def _tick(config: TrainConfig, metrics: EpochMetrics, leased: tuple[Device, ...]
         peak_rss_bytes=peak_rss_bytes(),
         gpus=devices.usage(leased),
     )
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[Callable[[], None]]:
-    """Give a function that raises `Interrupted` once SIGTERM or SIGINT has arrived."""
-    arrived: list[int] = []
-
-    def check() -> None:
-        if arrived:
-            name = signal.Signals(arrived[0]).name
-            raise Interrupted(f"{name} stopped the training; start it again to resume")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield check  # Python hands signals to the main thread alone
-        return
-    usual = {
-        number: signal.signal(number, lambda number, _: arrived.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield check
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
 
 
 def _exported(

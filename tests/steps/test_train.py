@@ -15,7 +15,14 @@ import pytest
 
 from mftasks import bundle, leases
 from mftasks.devices import Device
-from mftasks.errors import Interrupted, MissingRecord, NoDeviceFree, OutOfMemory, UnknownNetwork
+from mftasks.errors import (
+    Interrupted,
+    MissingRecord,
+    NoDeviceFree,
+    OutOfMemory,
+    StoreUnavailable,
+    UnknownNetwork,
+)
 from mftasks.metrics import pooled
 from mftasks.progress import Tick
 from mftasks.ratings import Part, Vocabulary, read_part, to_npz
@@ -307,3 +314,22 @@ def test_a_training_to_which_nobody_listens_any_more_leaves_a_checkpoint(
         child.stdout.close()
         assert child.wait(30) != 0
     assert len(workspace.store.list(network_key("r", "linear", "checkpoints/"))) == 1
+
+
+def test_a_store_that_is_away_in_the_end_is_waited_for(
+    planned: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = planned()
+    put, failures = workspace.store.put_if_absent, iter(range(3))
+
+    def away_at_first(*given: Any) -> bool:
+        if next(failures, None) is not None:
+            raise StoreUnavailable("away")
+        return put(*given)
+
+    monkeypatch.setattr(workspace.store, "put_if_absent", away_at_first)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    ticks: list[Tick] = []
+    result = train(workspace, "r", "linear", tell=ticks.append)
+    assert len(ticks) == 4
+    assert workspace.read(network_key("r", "linear", "train.json"), TrainResult) == result
