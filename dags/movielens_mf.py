@@ -14,7 +14,7 @@ from typing import Any
 from airflow.sdk import Context, TriggerRule, XComArg, chain, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from mf_airflow import light_steps
+from mf_airflow import light_steps, notify
 from mf_airflow.form import trigger_params
 from mf_airflow.operators import GpuStepOperator
 from mftasks import networks
@@ -85,7 +85,10 @@ def skip_unless_chosen(network: str, context: Context) -> None:
         "retry_delay": timedelta(seconds=5),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=5),
+        "on_failure_callback": notify.keep_error,
     },
+    on_failure_callback=notify.run_failed,
+    deadline=notify.deadline(),
     params=trigger_params(),
     user_defined_macros={"store_run_id": light_steps.store_run_id},
     doc_md=DOC,

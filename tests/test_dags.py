@@ -43,6 +43,11 @@ print("PARSED", json.dumps({
     "report_rule": dag.get_task("report").trigger_rule,
     "schedule": dag.schedule, "catchup": dag.catchup, "max_active_runs": dag.max_active_runs,
     "dag_id": dag.dag_id, "doc": dag.doc_md,
+    "run_failed": [called.__name__ for called in [dag.on_failure_callback]],
+    "task_failed": {task.task_id: [called.__name__ for called in task.on_failure_callback]
+                    for task in dag.tasks},
+    "late": [[alert.reference.reference_name, alert.interval.total_seconds(), alert.callback.path]
+             for alert in dag.deadline],
     "params": {name: {"value": param.value, "description": param.description, **param.schema}
                for name, param in dag.params._ParamsDict__dict.items()},
 }))
@@ -109,6 +114,14 @@ def test_every_task_is_retried_and_those_that_resume_without_a_growing_delay(
 
 def test_the_report_is_drawn_of_the_networks_that_were_chosen(parsed: dict[str, Any]) -> None:
     assert parsed["report_rule"] == "none_failed_min_one_success"
+
+
+def test_a_run_that_fails_or_is_late_is_told_of(parsed: dict[str, Any]) -> None:
+    assert parsed["run_failed"] == ["run_failed"]
+    assert set(map(tuple, parsed["task_failed"].values())) == {("keep_error",)}
+    assert parsed["late"] == [
+        ["DagRunQueuedAtDeadline", 12 * 3600, "mf_airflow.notify.deadline_missed"]
+    ]
 
 
 def test_the_form_has_every_parameter_with_title_description_and_section(

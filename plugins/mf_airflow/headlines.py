@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mf_airflow import metrics
 from mftasks import records, settings
 from mftasks.workspace import Workspace, network_key, run_key
 
@@ -35,7 +36,12 @@ def of_network(step: str, run_id: str, network: str) -> Headline:
     """Read what a step has written on a network; return its key with its figures."""
     name, kind = OF_NETWORK[step]
     key = network_key(run_id, network, name)
-    return {"key": key, **figures(Workspace(settings.read()).read(key, kind))}
+    with metrics.watching(step):
+        workspace = Workspace(settings.read())
+        record = workspace.read(key, kind)
+        dataset = workspace.read(run_key(run_id, "download.json"), records.DatasetRef)
+    metrics.emit(record, dataset.name)
+    return {"key": key, **figures(record)}
 
 
 def figures(record: Record) -> Headline:

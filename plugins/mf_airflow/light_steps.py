@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from mf_airflow import headlines
+from mf_airflow import headlines, metrics
 from mftasks import progress, settings
 from mftasks.errors import MfError
 from mftasks.workspace import Workspace
@@ -37,7 +37,10 @@ def step(name: str, run_id: str) -> Headline:
 def _headline(name: str, run_id: str, *given: Any, **options: Any) -> Headline:
     verb = getattr(importlib.import_module(f"mftasks.steps.{name}"), name)
     try:
-        return headlines.of_run(run_id, verb(Workspace(settings.read()), run_id, *given, **options))
+        with metrics.watching(name):
+            record = verb(Workspace(settings.read()), run_id, *given, **options)
+        metrics.emit(record)
+        return headlines.of_run(run_id, record)
     except MfError as error:
         if error.retryable:
             raise

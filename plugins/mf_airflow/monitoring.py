@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.filesize import decimal
 
+from mf_airflow import metrics
 from mftasks import progress
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Monitor:
             if value is not None:
                 stats.gauge(f"mf.train.{name}", value, tags=self._tags)
         for gpu in tick.gpus:
-            tags = {**self._tags, "device": gpu.device}
+            tags = {**self._tags, **metrics.tags_of(device=gpu.device)}
             stats.gauge("mf.gpu.memory_used_bytes", gpu.memory_used_bytes, tags=tags)
             stats.gauge("mf.gpu.memory_total_bytes", gpu.memory_total_bytes, tags=tags)
             stats.gauge("mf.gpu.utilization", gpu.utilization, tags=tags)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from mf_airflow import guard, headlines
+from mf_airflow import guard, headlines, metrics
 from mf_airflow.monitoring import Monitor
 from mftasks import errors, memory
 
@@ -37,7 +37,7 @@ KILL_AFTER_SECONDS = 3.0  # Airflow itself kills the task process after 5
 SIGNALLED = 128  # as in a shell, an exit code of 128 + n means signal n
 
 # A child that runs our code and nothing of Airflow's needs no more than this; what a task has beside
-# it are the secrets of the database and of the API.
+# it are the secrets of the database and of the API, and of whom a failure is told to.
 PASSED_ON = (
     "HOME",
     "HOSTNAME",
@@ -64,6 +64,8 @@ PASSED_ON_PREFIXES = (
     "PIP_",
     "SSL_",
 )
+POD_TEMPLATE = "MF_GPU_POD_TEMPLATE"
+NEVER_PASSED_ON = "MF_NOTIFY_"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
@@ -73,6 +75,9 @@ class GpuStepOperator(BaseOperator):
     The child's exit code decides: 0 succeeds; one that belongs to an error which a retry cannot
     mend fails at once; any other is retried. A child that has to stop is asked by SIGTERM, upon which
     a training puts its checkpoint, and is killed with all its children 3 s later.
+
+    Under KubernetesExecutor, a training runs in a pod made from the file that MF_GPU_POD_TEMPLATE names;
+    the scheduler reads it there. Other executors do not look at it.
 
     :param step: the step to run: train or evaluate. (templated)
     :param run_id: the run that the step belongs to. (templated)
@@ -92,6 +97,8 @@ class GpuStepOperator(BaseOperator):
         pool: str = "gpu",
         **kwargs: Any,
     ) -> None:
+        if step == "train":
+            kwargs.setdefault("executor_config", executor_config(os.environ))
         super().__init__(queue=queue, pool=pool, **kwargs)
         self.step = step
         self.run_id = run_id
@@ -151,6 +158,7 @@ class GpuStepOperator(BaseOperator):
                 pass
 
     def _fail(self, code: int, monitor: Monitor, *, starved: bool) -> NoReturn:
+        metrics.exited(self.step, code)
         if code <= SIGNALLED:
             outcome = f"ended with exit code {code}"
         elif code == SIGNALLED + signal.SIGKILL and starved and not self._killed:
@@ -163,12 +171,19 @@ class GpuStepOperator(BaseOperator):
         raise AirflowException(message)
 
 
+def executor_config(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what KubernetesExecutor makes the pod of a training from."""
+    template = given.get(POD_TEMPLATE)
+    return {"pod_template_file": template} if template else {}
+
+
 def child_environment(given: Mapping[str, str]) -> dict[str, str]:
     """Return the part of an environment that a child needs, and how it is to tell of progress."""
     passed = {
         name: value
         for name, value in given.items()
-        if name in PASSED_ON or name.upper() in PROXIES or name.startswith(PASSED_ON_PREFIXES)
+        if (name in PASSED_ON or name.upper() in PROXIES or name.startswith(PASSED_ON_PREFIXES))
+        and not name.startswith(NEVER_PASSED_ON)
     }
     places = [str(ROOT), *filter(None, [passed.get("PYTHONPATH")])]
     return passed | {

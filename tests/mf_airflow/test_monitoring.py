@@ -57,7 +57,7 @@ def test_an_epoch_is_a_line_of_the_log_an_entry_of_the_state_store_and_metrics(
     caplog.set_level(logging.INFO)
     store = StateStore()
     monitor = Monitor({"task_state_store": store}, "mlp")
-    gpu = GpuUse(device="A100", memory_used_bytes=1, memory_total_bytes=4, utilization=0.5)
+    gpu = GpuUse(device="A100 (GPU-3f)", memory_used_bytes=1, memory_total_bytes=4, utilization=0.5)
     for epoch in (1, 2, 3):
         monitor.take(line(tick(epoch, gpus=(gpu,))))
     monitor.flush()
@@ -79,9 +79,9 @@ def test_an_epoch_is_a_line_of_the_log_an_entry_of_the_state_store_and_metrics(
         ("mf.train.ratings_per_second", "mlp"): 5e4,
         ("mf.train.seconds_left", "mlp"): 8.0,
         ("mf.train.peak_rss_bytes", "mlp"): 200_000_000,
-        ("mf.gpu.memory_used_bytes", "mlp", "A100"): 1,
-        ("mf.gpu.memory_total_bytes", "mlp", "A100"): 4,
-        ("mf.gpu.utilization", "mlp", "A100"): 0.5,
+        ("mf.gpu.memory_used_bytes", "mlp", "A100__GPU-3f_"): 1,
+        ("mf.gpu.memory_total_bytes", "mlp", "A100__GPU-3f_"): 4,
+        ("mf.gpu.utilization", "mlp", "A100__GPU-3f_"): 0.5,
     }
 
 

@@ -169,6 +169,7 @@ def test_a_child_sees_the_store_and_its_device_but_no_secret_of_airflow(
         "OMP_NUM_THREADS": "kept",
         "PATH": "kept",
         "https_proxy": "kept",
+        "MF_NOTIFY_SMTP": "x",
     }
     seen = child_environment(given)
     assert {name for name, value in seen.items() if value == "x"} == set()

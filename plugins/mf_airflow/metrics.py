@@ -1,0 +1,116 @@
+"""Send what records hold, and which steps failed for what, to the metrics.
+
+Names begin with `mf.`. A tag has few values: a network, a data set, a severity, a step; never a run
+or an epoch, each of which would be a series of its own for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from airflow.sdk.observability import stats
+
+from mftasks.errors import InvalidDataset, MfError, StoreUnavailable
+from mftasks.records import Evaluation, Interval, Manifest, Profile, Record, Severity
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning")
+CHECKING_STEPS = ("download", "validate")
+
+
+class Gauge(NamedTuple):
+    """Hold one figure, with the name and the tags that it is sent under."""
+
+    name: str
+    value: float
+    tags: dict[str, str]
+
+
+def emit(record: Record, dataset: str = "") -> None:
+    """Send the figures of a record; `dataset` names the data that an evaluation is of."""
+    for gauge in gauges(record, dataset):
+        stats.gauge(gauge.name, gauge.value, tags=gauge.tags)
+
+
+@contextlib.contextmanager
+def watching(step: str) -> Iterator[None]:
+    """Count it where the step fails for its store, or for its data; the error goes on."""
+    try:
+        yield
+    except MfError as error:
+        if isinstance(error, StoreUnavailable):
+            _store_failed(step)
+        if isinstance(error, InvalidDataset) and step in CHECKING_STEPS:
+            for gauge in _checks(_listed(error), 0):
+                stats.gauge(gauge.name, gauge.value, tags=gauge.tags)
+        raise
+
+
+def exited(step: str, code: int) -> None:
+    """Count the exit of a step's process, where its store did not answer."""
+    if code == StoreUnavailable.exit_code:  # a heavy step has no source of data that might not
+        _store_failed(step)
+
+
+def gauges(record: Record, dataset: str = "") -> Iterator[Gauge]:
+    """Return the figures of a record that are worth watching from run to run."""
+    match record:
+        case Profile():
+            yield from _of_profile(record)
+        case Evaluation():
+            yield from _of_evaluation(record, tags_of(network=record.network, dataset=dataset))
+        case Manifest():
+            yield from _of_manifest(record)
+
+
+def tags_of(**tags: str) -> dict[str, str]:
+    """Return tags of which Airflow drops none: of letters, digits, dots, dashes, underscores."""
+    return {
+        name: stats.normalize_name_for_stats(value, log_warning=False)
+        for name, value in tags.items()
+    }
+
+
+def _of_profile(profile: Profile) -> Iterator[Gauge]:
+    tags = tags_of(dataset=profile.dataset.name)
+    yield Gauge("mf.data.ratings", profile.n_ratings, tags)
+    yield Gauge("mf.data.users", profile.n_users, tags)
+    yield Gauge("mf.data.items", profile.n_items, tags)
+    failed = [check.severity for check in profile.checks if not check.passed]
+    yield from _checks(*(failed.count(severity) for severity in SEVERITIES))
+
+
+def _checks(*failed: int) -> Iterator[Gauge]:
+    for severity, n in zip(SEVERITIES, failed, strict=True):
+        yield Gauge("mf.data.checks_failed", n, tags_of(severity=severity))
+
+
+def _of_evaluation(evaluation: Evaluation, tags: dict[str, str]) -> Iterator[Gauge]:
+    yield from _interval("mf.evaluate.rmse", evaluation.rmse_interval, tags)
+    yield Gauge("mf.evaluate.mae", evaluation.mae, tags)
+    yield Gauge("mf.evaluate.baseline_rmse", min(evaluation.baselines.values()), tags)
+
+
+def _of_manifest(manifest: Manifest) -> Iterator[Gauge]:
+    tags = tags_of(network=manifest.best, dataset=manifest.dataset.name)
+    best = next(one for one in manifest.evaluations if one.network == manifest.best)
+    yield from _interval("mf.publish.rmse", best.rmse_interval, tags)
+    yield Gauge("mf.publish.files", len(manifest.files), tags)
+    yield Gauge("mf.publish.bytes", sum(file.n_bytes for file in manifest.files), tags)
+    yield Gauge("mf.publish.timestamp_seconds", manifest.published_at.timestamp(), tags)
+
+
+def _interval(name: str, interval: Interval, tags: dict[str, str]) -> Iterator[Gauge]:
+    yield Gauge(name, interval.value, tags)
+    yield Gauge(f"{name}_low", interval.low, tags)
+    yield Gauge(f"{name}_high", interval.high, tags)
+
+
+def _listed(error: InvalidDataset) -> int:
+    """Return how many failed checks a message lists, a line each; data that cannot be read are one."""
+    return max(1, str(error).count("\n- "))
+
+
+def _store_failed(step: str) -> None:
+    stats.incr("mf.store.failures", tags=tags_of(step=step))

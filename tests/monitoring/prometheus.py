@@ -1,0 +1,90 @@
+"""A real Prometheus on loopback, with the project's configuration and rules."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from mf_airflow.process import free_ports
+
+FOLDER = Path(__file__).parents[2] / "docker" / "prometheus"
+EVERY = "250ms"
+
+
+class Prometheus:
+    """Ask a running Prometheus."""
+
+    def __init__(self, address: str) -> None:
+        self.client = httpx.Client(base_url=address, trust_env=False, timeout=10)
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the series that an expression gives now; fails where it is not valid."""
+        answer = self.client.post("/api/v1/query", data={"query": expression}).json()
+        assert answer["status"] == "success", f"{expression}: {answer}"
+        return list(answer["data"]["result"])
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that are pending or firing."""
+        return list(self.client.get("/api/v1/alerts").json()["data"]["alerts"])
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Return what is scraped, with the last error."""
+        return list(self.client.get("/api/v1/targets").json()["data"]["activeTargets"])
+
+    def is_ready(self) -> bool:
+        """Say whether it answers."""
+        try:
+            return self.client.get("/-/ready").is_success
+        except httpx.TransportError:
+            return False
+
+
+@contextlib.contextmanager
+def running(folder: Path, target: str) -> Iterator[Prometheus]:
+    """Give a Prometheus that scrapes `target` instead of statsd-exporter, and that often."""
+    config = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
+    config["global"] = {
+        "scrape_interval": EVERY,
+        "scrape_timeout": EVERY,
+        "evaluation_interval": EVERY,
+    }
+    config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
+    config["rule_files"] = [str(FOLDER / name) for name in config["rule_files"]]
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    [port] = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    command = [
+        "prometheus",
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+    ]
+    said = folder / "prometheus.log"
+    with (
+        said.open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process,
+    ):
+        prometheus = Prometheus(f"http://{address}")
+        try:
+            wait_until(prometheus.is_ready, said.read_text)
+            yield prometheus
+        finally:
+            prometheus.client.close()
+            process.terminate()
+
+
+def wait_until(
+    true: Callable[[], Any], said: Callable[[], object] = str, seconds: float = 20
+) -> None:
+    """Wait until `true()`; fails with what `said()` tells."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, said()
+        time.sleep(0.1)
