@@ -12,7 +12,7 @@ export PYTHONPATH := .:plugins
 PY := .venv/bin/python
 STACK := $(PY) -m mf_airflow.local_stack
 
-.PHONY: run up down test check fix bench lock help install install-dev
+.PHONY: run up down test check fix bench chaos lock help install install-dev env test-images
 
 run: install ## Retrain once, end to end, on an embedded stack; CONF='{…}' passes parameters
 	@exec $(STACK) run --conf "$$CONF"
@@ -39,6 +39,9 @@ fix: install-dev ## Mend what can be mended without thought: formatting, imports
 bench: install ## Measure the trainer against the notebook's loop; writes output/bench.json
 	@$(PY) -m benchmarks
 
+chaos: install-dev ## Hurt a cluster in every way, and write the table in ARCHITECTURE.md
+	@MF_WRITE_TABLE=ARCHITECTURE.md $(PY) -m pytest tests/cluster/test_chaos.py
+
 lock: ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt
 	@tools/lock
 
@@ -50,3 +53,31 @@ install:
 
 install-dev:
 	@tools/install dev
+
+env: ## Write .env and the secrets that docker-compose.yaml runs on; once
+	@tools/env
+
+test-images: install-dev ## Build what is in the images, without Docker, and try it; downloads 3 GB
+	@$(PY) -m pytest -m slow tests/docker/test_images.py
+
+# What works on a deployment with Docker from time to time; docs/operations.md. FOLDER=backups/monday names a backup.
+OPERATIONS := docker compose -f docker-compose.yaml -f docker/operations.yaml run --rm operations
+AS_ME = MF_OPERATOR=$$(id -u)
+NAMED = "$${FOLDER:?name a folder, such as FOLDER=backups/monday}"
+.PHONY: backup restore rotate upgrade clean-up
+export FOLDER
+
+backup: ## Copy a deployment's database and store into FOLDER; it may go on meanwhile
+	@mkdir -p $(NAMED) && $(AS_ME) $(OPERATIONS) backup $(NAMED)
+
+restore: ## Make a deployment what the backup in FOLDER says; OVERWRITE=--overwrite replaces what it holds
+	@: $(NAMED) && docker compose build && docker compose down && $(AS_ME) $(OPERATIONS) restore $(NAMED) $(OVERWRITE) && docker compose up --detach --wait
+
+rotate: ## Replace every secret of a deployment, and start it again
+	@docker compose down && $(AS_ME) $(OPERATIONS) rotate && docker compose up --detach --wait --force-recreate && docker compose exec -T grafana sh -c 'grafana cli admin reset-admin-password --password-from-stdin < /run/secrets/grafana_password'
+
+upgrade: ## Build this version, back a deployment up to FOLDER, bring its database up to date, and start it
+	@mkdir -p $(NAMED) && docker compose build && docker compose down && $(AS_ME) $(OPERATIONS) backup $(NAMED) && $(OPERATIONS) upgrade && docker compose up --detach --wait
+
+clean-up: ## Remove a deployment's records, logs, runs and data that are older than DAYS, 90 by default
+	@$(OPERATIONS) clean-up --days "$${DAYS:-90}"

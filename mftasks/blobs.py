@@ -1,12 +1,22 @@
-"""Bytes to be stored, in memory or in a file, and their sha256."""
+"""Bytes to be stored, in memory or in a file, their sha256, and what a store tells of them."""
 
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 Data = bytes | Path
 CHUNK = 1 << 20
+
+
+class Stored(NamedTuple):
+    """Say what a store holds at a key, and since when, in UTC by the store's own clock."""
+
+    key: str
+    n_bytes: int
+    modified: datetime
 
 
 def sha256_of(data: Data) -> str:

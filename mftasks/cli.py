@@ -1,4 +1,4 @@
-"""The command line: one subcommand a step, the whole run, and predictions from a published model.
+"""The command line: one subcommand a step, the whole run, predictions, and the store's upkeep.
 
 python -m mftasks --help
 
@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -146,6 +146,25 @@ def recommend(
     for item, rating in bundle.recommend(user, top, exclude=run.rated_by(user)):
         table.add_row(f"{rating:.2f}", str(item), titles.get(str(item), ""))
     out.print(table)
+
+
+@app.command()
+def prune(
+    days: Annotated[int, typer.Option(min=1, help="What has changed within so many days stays.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Remove old runs, and the data and splits that no other run uses."""
+    from mftasks import retention
+
+    before = datetime.now(UTC) - timedelta(days=days)
+    removed = retention.prune(_workspace(store).store, before, dry_run=dry_run)
+    for one in removed:
+        size = f"{len(one.keys)} objects, {one.n_bytes / 1e6:.1f} MB"
+        changed = f"last changed {one.modified:%Y-%m-%d}"
+        out.print(f"{one.kind} {one.folder}: {size}, {changed}", highlight=False, soft_wrap=True)
+    total = f"{sum(one.n_bytes for one in removed) / 1e6:.1f} MB"
+    out.print(f"{'would remove' if dry_run else 'removed'}: {len(removed)}, {total}")
 
 
 def _published(where: str | None, store: str | None) -> Published:

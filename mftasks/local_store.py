@@ -6,11 +6,13 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from mftasks.blobs import CHUNK, Data, sha256_of
+from mftasks.blobs import CHUNK, Data, Stored, sha256_of
 from mftasks.errors import InvalidPlan, MissingRecord, StoreUnavailable
 
 
@@ -38,14 +40,15 @@ class LocalStore:
             return self._path(key).is_file()
 
     def list(self, prefix: str) -> list[str]:
-        folder = self._path(prefix) if prefix.endswith("/") else self._path(prefix).parent
+        return [stored.key for stored in self.list_with_times(prefix)]
+
+    def list_with_times(self, prefix: str) -> Sequence[Stored]:
+        folder = self._path(prefix.rpartition("/")[0])
         with self._reading(prefix):
-            keys = (
-                path.relative_to(self.root).as_posix()
-                for path in folder.rglob("*")
-                if path.is_file() and not path.name.startswith(".")
+            found = (
+                self._stored(path) for path in folder.rglob("*") if not path.name.startswith(".")
             )
-            return sorted(key for key in keys if key.startswith(prefix))
+            return sorted(stored for stored in found if stored and stored.key.startswith(prefix))
 
     def put(self, key: str, data: Data, content_type: str) -> None:
         with self._written(key, data) as written:
@@ -69,6 +72,19 @@ class LocalStore:
     def delete(self, key: str) -> None:
         with self._reading(key):
             self._path(key).unlink(missing_ok=True)
+
+    def delete_many(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.delete(key)
+
+    def _stored(self, path: Path) -> Stored | None:
+        """Describe a file; returns None for a folder, and for what went while others were read."""
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            if stat.S_ISREG(found.st_mode):
+                key = path.relative_to(self.root).as_posix()
+                return Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+        return None
 
     def _path(self, key: str) -> Path:
         if ".." in key.split("/") or key.startswith("/"):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mftasks.blobs import CHUNK, Data, sha256_of
+from mftasks.blobs import CHUNK, Data, Stored, sha256_of
 from mftasks.errors import ChecksumMismatch, InvalidPlan, MissingRecord, StoreUnavailable
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
+
+MOST_DELETED_AT_ONCE = 1000  # S3's own bound
 
 
 class S3Store:
@@ -49,12 +52,15 @@ class S3Store:
         return True
 
     def list(self, prefix: str) -> list[str]:
+        return [stored.key for stored in self.list_with_times(prefix)]
+
+    def list_with_times(self, prefix: str) -> Sequence[Stored]:
         with self._asking(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix
             )
             return sorted(
-                entry["Key"].removeprefix(self.prefix)
+                Stored(entry["Key"].removeprefix(self.prefix), entry["Size"], entry["LastModified"])
                 for page in pages
                 for entry in page.get("Contents", [])
             )
@@ -71,6 +77,23 @@ class S3Store:
     def delete(self, key: str) -> None:
         with self._asking(key):
             self._client.delete_object(**self._object(key))
+
+    def delete_many(self, keys: Iterable[str]) -> None:
+        remaining = iter(keys)
+        while batch := list(itertools.islice(remaining, MOST_DELETED_AT_ONCE)):
+            self._delete_batch(batch)
+
+    def _delete_batch(self, keys: Sequence[str]) -> None:
+        objects = [{"Key": self.prefix + key} for key in keys]
+        with self._asking(keys[0]):
+            answer = self._client.delete_objects(
+                Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}
+            )
+        for error in answer.get("Errors", []):
+            raise StoreUnavailable(
+                f"store {self.uri}: cannot delete {error['Key']}: {error['Code']}"
+                f" {error.get('Message', '')}"
+            )
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + key}

@@ -15,15 +15,17 @@ from mftasks.local_store import LocalStore
 from mftasks.s3_store import S3Store
 
 if TYPE_CHECKING:
-    from mftasks.blobs import Data
+    from collections.abc import Iterable, Sequence
+
+    from mftasks.blobs import Data, Stored
 
 
 class Store(Protocol):
     """Keep bytes under keys.
 
     Every method raises `StoreUnavailable` where the store does not answer; reading a key that is
-    not there raises `MissingRecord`. `data` is bytes or the path of a file, read in a stream. An
-    etag changes whenever the bytes of a key do.
+    not there raises `MissingRecord`, and deleting one does nothing. `data` is bytes or the path of a
+    file, read in a stream. An etag changes whenever the bytes of a key do. Lists are sorted by key.
     """
 
     uri: str
@@ -38,6 +40,8 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> list[str]: ...
 
+    def list_with_times(self, prefix: str) -> Sequence[Stored]: ...
+
     def put(self, key: str, data: Data, content_type: str) -> None: ...
 
     def put_if_absent(self, key: str, data: Data, content_type: str) -> bool: ...
@@ -45,6 +49,8 @@ class Store(Protocol):
     def put_if_match(self, key: str, data: Data, content_type: str, etag: str) -> bool: ...
 
     def delete(self, key: str) -> None: ...
+
+    def delete_many(self, keys: Iterable[str]) -> None: ...
 
 
 def open_store(uri: str, *, s3_endpoint: str | None = None) -> Store:

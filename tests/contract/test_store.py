@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from mftasks import s3_store
 from mftasks.blobs import sha256_of
 from mftasks.errors import InvalidPlan, MissingRecord, StoreUnavailable
 from mftasks.store import Store, open_store
+from mftasks.workspace import Workspace
 
 TEXT = "text/plain"
 
@@ -86,6 +91,62 @@ def test_list_gives_sorted_keys_below_a_prefix(store: Store) -> None:
     assert store.list("list/") == ["list/a/c", "list/ab", "list/b"]
     assert store.list("list/a") == ["list/a/c", "list/ab"]
     assert store.list("nowhere/") == []
+
+
+def test_the_empty_prefix_lists_everything_and_nothing_beside_the_store(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "store-is-not-this").write_text("")
+    for key in ("b", "a/c"):
+        store.put(key, b"", TEXT)
+    assert store.list("") == ["a/c", "b"]
+
+
+def test_a_list_with_times_tells_sizes_and_when_each_was_put(store: Store) -> None:
+    began = datetime.now(UTC) - timedelta(seconds=2)  # S3 tells whole seconds
+    store.put("timed/b", b"12345", TEXT)
+    store.put("timed/a/c", b"", TEXT)
+
+    first, second = store.list_with_times("timed/")
+    assert (first.key, first.n_bytes) == ("timed/a/c", 0)
+    assert (second.key, second.n_bytes) == ("timed/b", 5)
+    assert began <= second.modified <= datetime.now(UTC) + timedelta(seconds=1)
+    assert second.modified.utcoffset() == timedelta(0)
+
+
+def test_what_is_put_again_was_modified_again(store: Store) -> None:
+    store.put("again", b"1", TEXT)
+    [before] = store.list_with_times("again")
+    time.sleep(1.1)
+    store.put("again", b"2", TEXT)
+    [after] = store.list_with_times("again")
+    assert after.modified > before.modified
+
+
+def test_many_are_deleted_at_once_and_those_that_are_not_there_do_no_harm(store: Store) -> None:
+    keys = [f"many/{number}" for number in range(25)]
+    for key in [*keys, "kept"]:
+        store.put(key, b"x", TEXT)
+    store.delete_many([*keys, "many/never-there"])
+    store.delete_many([])
+    assert store.list("") == ["kept"]
+
+
+def test_more_are_deleted_than_s3_takes_at_once(
+    s3_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_store, "MOST_DELETED_AT_ONCE", 3)
+    for number in range(7):
+        s3_workspace.store.put(f"many/{number}", b"x", TEXT)
+    s3_workspace.store.delete_many(f"many/{number}" for number in range(7))
+    assert s3_workspace.store.list("") == []
+
+
+def test_a_delete_that_s3_refuses_is_an_error(s3_workspace: Workspace) -> None:
+    answer = {"Errors": [{"Key": "x", "Code": "AccessDenied", "Message": "no"}]}
+    s3_workspace.store._client = SimpleNamespace(delete_objects=lambda **_: answer)
+    with pytest.raises(StoreUnavailable, match="cannot delete x: AccessDenied no"):
+        s3_workspace.store.delete_many(["x"])
 
 
 def test_delete_may_be_repeated(store: Store) -> None:
