@@ -40,7 +40,7 @@ bench: install ## Measure the trainer against the notebook's loop; writes output
 	@$(PY) -m benchmarks
 
 chaos: install-dev ## Hurt a cluster in every way, and write the table in ARCHITECTURE.md
-	@MF_WRITE_TABLE=ARCHITECTURE.md $(PY) -m pytest tests/cluster/test_chaos.py
+	@MF_WRITE_TABLE=ARCHITECTURE.md $(PY) -m pytest -m slow tests/cluster/test_chaos.py
 
 lock: ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt
 	@tools/lock

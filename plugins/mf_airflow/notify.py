@@ -4,7 +4,8 @@ MF_NOTIFY_WEBHOOK  an http or https URL, which gets each message as JSON
 MF_NOTIFY_SLACK    the URL of an incoming webhook of Slack
 MF_NOTIFY_EMAIL    addresses, with commas between; the first is the sender, too
 MF_NOTIFY_SMTP     their mail server: smtp://user:password@host:port, or smtps:// where TLS comes first
-MF_DEADLINE_HOURS  a run is late when it is not done so long after it was queued; 12 by default
+MF_DEADLINE_HOURS  a run is late when it is not done so long after it was queued; never by default, as
+                   Airflow 3.3.2 cannot clear tasks of a run with a deadline (apache/airflow#70368)
 
 Airflow calls `run_failed` in its DAG processor, `deadline_missed` on a worker of the default queue, and
 `keep_error` where the task ran. What cannot be delivered is logged, without its address, and lost.
@@ -67,9 +68,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return "\n".join([self.title, *said, f"run {self.run_id}", self.url])
 
 
-def deadline() -> DeadlineAlert:
-    """Return when a run is late, and that `deadline_missed` is to be called then."""
-    given = os.environ.get("MF_DEADLINE_HOURS") or "12"
+def deadline() -> DeadlineAlert | None:
+    """Return when a run is late, and that `deadline_missed` is to be called then, where asked for."""
+    given = os.environ.get("MF_DEADLINE_HOURS")
+    if not given:
+        return None
     try:
         interval = timedelta(hours=float(given))
     except ValueError as error:

@@ -1,0 +1,66 @@
+"""What the scenarios measure: a row each, as JSON, and as a table in a Markdown file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+COLUMNS = (
+    "what happens",
+    "noticed after",
+    "epochs lost",
+    "trains again after",
+    "retries",
+    "same bundle",
+)
+PLACE = re.compile("(<!-- chaos -->\n).*(<!-- /chaos -->)", re.DOTALL)
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold one scenario; seconds count from the blow, and are None where nothing was to notice."""
+
+    what: str
+    noticed_seconds: float | None
+    epochs_lost: int
+    again_seconds: float | None
+    retries: int
+    same_bundle: bool
+
+    def cells(self) -> tuple[str, ...]:
+        """Return what a table shows, in the order of `COLUMNS`."""
+        return (
+            self.what,
+            _seconds(self.noticed_seconds),
+            str(self.epochs_lost),
+            _seconds(self.again_seconds),
+            str(self.retries),
+            "yes" if self.same_bundle else "no",
+        )
+
+
+def write_json(rows: list[Row], path: Path) -> None:
+    """Write the rows to a file, whose folder is made."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
+
+
+def has_place(path: Path) -> bool:
+    """Say whether a file has `<!-- chaos -->` and `<!-- /chaos -->` for the table to go between."""
+    return PLACE.search(path.read_text()) is not None
+
+
+def write_table(rows: list[Row], path: Path) -> None:
+    """Put the table into its place in a file, instead of the one that is there."""
+    path.write_text(PLACE.sub(lambda found: found[1] + table(rows) + found[2], path.read_text()))
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.cells() for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _seconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds:.1f} s"
