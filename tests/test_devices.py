@@ -80,6 +80,7 @@ def test_without_a_driver_auto_is_the_cpu_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
+    devices._say_once.cache_clear()  # a training in this process may have said it
     assert ids(wanted="auto") == ids(wanted="auto") == ["0", "1"]
     (message,) = caplog.messages
     assert message.startswith("device auto is the CPU here: there is no NVIDIA driver")
