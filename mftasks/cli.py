@@ -61,11 +61,13 @@ def main() -> None:
     threads.bound()
     _log_to_stderr()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupted)
+        signal.signal(number, _stop)
     try:
         app()
     except errors.MfError as error:
         _fail(f"{type(error).__name__}: {error}", error.exit_code)
+    except _Stopped as stopped:
+        _fail(f"Interrupted: {stopped}", errors.Interrupted.exit_code)
 
 
 @app.command("run")
@@ -240,8 +242,12 @@ def _show_results(manifest: Manifest) -> None:
     out.print(table)
 
 
-def _interrupted(number: int, _: object) -> NoReturn:
-    raise errors.Interrupted(f"stopped by {signal.Signals(number).name}; start it again to go on")
+class _Stopped(BaseException):
+    """Carry a signal to the end of the process; libraries would swallow or retry an `Exception`."""
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    raise _Stopped(f"stopped by {signal.Signals(number).name}; start it again to go on")
 
 
 def _log_to_stderr() -> None:
@@ -250,18 +256,7 @@ def _log_to_stderr() -> None:
         handler: logging.Handler = RichHandler(console=Console(stderr=True), show_path=False)
         logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     else:
-        handler = logging.StreamHandler()
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(message)s", handlers=[handler]
-        )
-    usual = handler.handleError
-
-    def let_signals_through(record: logging.LogRecord) -> None:
-        if isinstance(sys.exception(), errors.Interrupted):
-            raise  # logging calls this while it handles what the signal raised
-        usual(record)
-
-    handler.handleError = let_signals_through  # type: ignore[method-assign]
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
 
 

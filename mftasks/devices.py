@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mftasks.errors import InvalidPlan
-from mftasks.records import DeviceKind, GpuUse
+from mftasks.records import Count, DeviceKind, Record
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,15 @@ class Device(NamedTuple):
     kind: Literal["cpu", "gpu"]
     id: str
     name: str
+
+
+class GpuUse(Record, frozen=True, kw_only=True):
+    """Say how busy a GPU is, whoever uses it; `utilization` is 0…1, of the last moments."""
+
+    device: str
+    memory_used_bytes: Count
+    memory_total_bytes: Count
+    utilization: float
 
 
 class _Gpu(NamedTuple):

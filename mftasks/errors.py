@@ -47,10 +47,14 @@ class UnknownDataset(InvalidPlan):
 
 
 class InvalidDataset(MfError):
-    """Refuse data that break a rule that training relies on."""
+    """Refuse data that break rules that training relies on; data that cannot be read break one."""
 
     exit_code = 65
     retryable = False
+
+    def __init__(self, message: str, n_rules: int = 1) -> None:
+        super().__init__(message)
+        self.n_rules = n_rules
 
 
 class ChecksumMismatch(MfError):

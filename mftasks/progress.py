@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from mftasks.devices import GpuUse
 from mftasks.errors import Interrupted
-from mftasks.records import Count, EpochMetrics, GpuUse, Record
+from mftasks.records import Count, EpochMetrics, Record
 
 log = logging.getLogger(__name__)
 

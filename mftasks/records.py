@@ -193,15 +193,6 @@ class EpochMetrics(Record, frozen=True, kw_only=True):
     ratings_per_second: float
 
 
-class GpuUse(Record, frozen=True, kw_only=True):
-    """Say how busy a GPU is, whoever uses it; `utilization` is 0…1, of the last moments."""
-
-    device: str
-    memory_used_bytes: Count
-    memory_total_bytes: Count
-    utilization: float
-
-
 class BundleRef(Record, frozen=True, kw_only=True):
     """Point at an exported network; `files` maps a file's name to its blob."""
 

@@ -27,7 +27,7 @@ class S3Store:
         self.prefix = f"{prefix}/" if prefix else ""
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
         self.endpoint = endpoint
-        self._client = _s3_client(endpoint)
+        self._client = client(endpoint)
 
     def get(self, key: str) -> bytes:
         return self.get_with_etag(key)[0]
@@ -143,19 +143,33 @@ class _ConditionFailed(Exception):
     """Say that the condition of a put did not hold; it never leaves this module."""
 
 
-def _s3_client(endpoint: str | None) -> Any:
+def client(
+    endpoint: str | None,
+    *,
+    patient: bool = True,
+    proxies: dict[str, str] | None = None,
+    **keys: str,
+) -> Any:
+    """Return a boto3 client of an S3 server, Amazon's own by default.
+
+    One that is not `patient` gives up at the first attempt, within seconds. `keys` are boto3's, and
+    so is `proxies`; where they are not given, boto3 looks for them in the environment.
+    """
     import boto3
     from botocore.config import Config
 
+    connect_seconds, read_seconds, attempts = (5, 60, 5) if patient else (2, 10, 1)
     return boto3.client(
         "s3",
         endpoint_url=endpoint,
         config=Config(
-            connect_timeout=5,
-            read_timeout=60,
-            retries={"mode": "standard", "total_max_attempts": 5},
+            connect_timeout=connect_seconds,
+            read_timeout=read_seconds,
+            retries={"mode": "standard", "total_max_attempts": attempts},
             s3={"addressing_style": "path" if endpoint else "auto"},
+            proxies=proxies,
         ),
+        **keys,
     )
 
 

@@ -10,9 +10,8 @@ import pynvml
 import pytest
 
 from mftasks import devices
-from mftasks.devices import Device, candidates, describe, show_only, usage
+from mftasks.devices import Device, GpuUse, candidates, describe, show_only, usage
 from mftasks.errors import InvalidPlan
-from mftasks.records import GpuUse
 
 UUIDS = ["GPU-3f1c2a00-1", "GPU-3f9b0000-2", "GPU-77aa0000-3"]
 PCI = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}

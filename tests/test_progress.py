@@ -5,8 +5,9 @@ import logging
 import pytest
 
 from mftasks import progress
+from mftasks.devices import GpuUse
 from mftasks.progress import Tick
-from mftasks.records import EpochMetrics, GpuUse
+from mftasks.records import EpochMetrics
 
 EPOCH = EpochMetrics(
     epoch=3,

@@ -74,7 +74,8 @@ def _refuse_failed(dataset: DatasetRef, made: tuple[Check, ...]) -> None:
     if errors:
         raise InvalidDataset(
             f"{dataset.name} from {dataset.source} breaks {len(errors)} of {len(made)} rules:\n"
-            + "\n".join(errors)
+            + "\n".join(errors),
+            n_rules=len(errors),
         )
 
 

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import tenacity
 import typer
 
+from mf_airflow import bucket, commands
 from mf_airflow.environment import USER
-from mftasks import settings
+from mftasks import s3_store, settings
 from mftasks.errors import InvalidPlan, MfError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -22,18 +23,8 @@ if TYPE_CHECKING:
 
 STORE_SECONDS = 120.0
 EVERY_SECONDS = 1.0
-PROBE = ".ready"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-
-
-def main() -> None:
-    """Run the command line."""
-    try:
-        app()
-    except MfError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from error
 
 
 @app.command()
@@ -57,8 +48,8 @@ def init(
     airflow("users", "create", *login, *names)
 
 
-@app.command()
-def bucket() -> None:
+@app.command("bucket")
+def of_store() -> None:
     """Make the bucket of MF_STORE where there is none, and wait until it takes and gives objects."""
     own = settings.read()
     parts = urlsplit(own.store)
@@ -75,7 +66,7 @@ def make_bucket(name: str, endpoint: str | None, *, seconds: float = STORE_SECON
 
     Raises `InvalidPlan` at once where the keys or the name are refused.
     """
-    client = _client(endpoint)
+    client = s3_store.client(endpoint, patient=False)
     tries = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(StoreUnavailable),
         stop=tenacity.stop_after_delay(seconds),
@@ -89,20 +80,11 @@ def _make(client: Any, name: str) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        _create(client, name)
-        client.put_object(Bucket=name, Key=PROBE, Body=b"ready")
-        client.get_object(Bucket=name, Key=PROBE)["Body"].read()
+        bucket.make(client, name)
     except ClientError as error:
         raise _translated(error, name) from error
     except BotoCoreError as error:
         raise StoreUnavailable(f"bucket {name!r}: {error}") from error
-
-
-def _create(client: Any, name: str) -> None:
-    try:
-        client.create_bucket(Bucket=name)
-    except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
-        return
 
 
 def _translated(error: ClientError, name: str) -> MfError:
@@ -111,21 +93,5 @@ def _translated(error: ClientError, name: str) -> MfError:
     return StoreUnavailable(f"bucket {name!r}: {error}")
 
 
-def _client(endpoint: str | None) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        config=Config(
-            connect_timeout=2,
-            read_timeout=10,
-            retries={"total_max_attempts": 1},
-            s3={"addressing_style": "path" if endpoint else "auto"},
-        ),
-    )
-
-
 if __name__ == "__main__":
-    main()
+    commands.main(app)

@@ -42,7 +42,7 @@ def watching(step: str) -> Iterator[None]:
         if isinstance(error, StoreUnavailable):
             _store_failed(step)
         if isinstance(error, InvalidDataset) and step in CHECKING_STEPS:
-            for gauge in _checks(_listed(error), 0):
+            for gauge in _checks(error.n_rules, 0):
                 stats.gauge(gauge.name, gauge.value, tags=gauge.tags)
         raise
 
@@ -105,11 +105,6 @@ def _interval(name: str, interval: Interval, tags: dict[str, str]) -> Iterator[G
     yield Gauge(name, interval.value, tags)
     yield Gauge(f"{name}_low", interval.low, tags)
     yield Gauge(f"{name}_high", interval.high, tags)
-
-
-def _listed(error: InvalidDataset) -> int:
-    """Return how many failed checks a message lists, a line each; data that cannot be read are one."""
-    return max(1, str(error).count("\n- "))
 
 
 def _store_failed(step: str) -> None:

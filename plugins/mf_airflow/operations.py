@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mf_airflow import dump
+from mf_airflow import commands, dump
 from mftasks import settings
 from mftasks.errors import InvalidPlan, MfError
 from mftasks.store import open_store
@@ -43,16 +43,6 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 FolderArgument = Annotated[Path, typer.Argument(help="The folder of the backup.")]
 DaysOption = Annotated[int, typer.Option(min=1, help="What is younger stays.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")]
-
-
-def main() -> None:
-    """Run the command line; exits with the code that belongs to the error."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        app()
-    except MfError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from error
 
 
 @app.command()
@@ -196,4 +186,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    commands.main(app)

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mf_airflow import bucket
 from mf_airflow.process import Process, ServerFailed, free_ports, write_secret
+from mftasks import s3_store
 from mftasks.errors import InvalidPlan
 
 REGION = "us-east-1"
@@ -44,22 +46,13 @@ class S3Server:
 
     def client(self) -> Any:
         """Return a boto3 client that gives up at once, and ignores any proxy."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
+        return s3_store.client(
+            self.endpoint,
+            patient=False,
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name=REGION,
-            config=Config(
-                connect_timeout=2,
-                read_timeout=10,
-                retries={"total_max_attempts": 1},
-                s3={"addressing_style": "path"},
-                proxies={},
-            ),
+            proxies={},
         )
 
 
@@ -166,22 +159,10 @@ def _identities(server: S3Server) -> str:
 
 
 def _has_bucket(server: S3Server) -> bool:
-    """Create the bucket where it is not there, and see that it takes and gives an object.
-
-    After a start it takes new objects before it finds those that it had: one from before tells.
-    """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = server.client()
     try:
-        with contextlib.suppress(
-            client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists
-        ):
-            client.create_bucket(Bucket=server.bucket)
-        with contextlib.suppress(client.exceptions.NoSuchKey):
-            client.get_object(Bucket=server.bucket, Key=".ready")["Body"].read()
-            return True
-        client.put_object(Bucket=server.bucket, Key=".ready", Body=b"ready")
+        bucket.make(server.client(), server.bucket)
     except ClientError as error:
         if error.response["Error"]["Code"] == "InvalidBucketName":
             raise InvalidPlan(f"bucket {server.bucket!r} is not a valid name") from error

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tests.cluster import cluster
-from tests.cluster.cluster import Cluster, Training, wait
+from tests.cluster.cluster import Cluster, Training
 from tests.cluster.rows import Row
+from tests.waiting import wait
 
 CONF = {"networks": ["linear"], "epochs": 18, "patience": 0, "batch_size": 50}
 HURT_AT = 6  # epochs

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,9 +28,9 @@ from mf_airflow.process import free_ports
 from mf_airflow.rest import DAG, Airflow, TaskState
 from mf_airflow.servers import SeaweedFS
 from tests.cluster.worker import Worker, of_mark, runs_a_step
+from tests.waiting import wait
 
 CHECKPOINT_SECONDS = 1.0
-EVERY_SECONDS = 0.1
 CALMLY_SECONDS = 0.5
 LOG_LINES = 15
 LINE_CHARACTERS = 200
@@ -199,20 +198,6 @@ class Training:
     def wait(self, true: Callable[[], bool], seconds: float) -> float:
         """Wait until `true()`, and return after how many seconds; says what was logged if never."""
         return wait(true, seconds, partial(self.cluster.said, self.run_id))
-
-
-def wait(
-    true: Callable[[], bool],
-    seconds: float,
-    said: Callable[[], str],
-    every: float = EVERY_SECONDS,
-) -> float:
-    """Wait until `true()`, and return after how many seconds; fails with what `said()` tells."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < seconds, f"not within {seconds:.0f} s:\n{said()}"
-        time.sleep(every)
-    return time.monotonic() - began
 
 
 @contextlib.contextmanager

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import msgspec
 
-COLUMNS = (
-    "what happens",
-    "noticed after",
-    "epochs lost",
-    "trains again after",
-    "retries",
-    "same bundle",
+from tests.tables import Table
+
+TABLE = Table(
+    "chaos",
+    (
+        "what happens",
+        "noticed after",
+        "epochs lost",
+        "trains again after",
+        "retries",
+        "same bundle",
+    ),
 )
-PLACE = re.compile("(<!-- chaos -->\n).*(<!-- /chaos -->)", re.DOTALL)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +32,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     same_bundle: bool
 
     def cells(self) -> tuple[str, ...]:
-        """Return what a table shows, in the order of `COLUMNS`."""
+        """Return what a table shows, in the order of its columns."""
         return (
             self.what,
             _seconds(self.noticed_seconds),
@@ -44,22 +47,6 @@ def write_json(rows: list[Row], path: Path) -> None:
     """Write the rows to a file, whose folder is made."""
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
-
-
-def has_place(path: Path) -> bool:
-    """Say whether a file has `<!-- chaos -->` and `<!-- /chaos -->` for the table to go between."""
-    return PLACE.search(path.read_text()) is not None
-
-
-def write_table(rows: list[Row], path: Path) -> None:
-    """Put the table into its place in a file, instead of the one that is there."""
-    path.write_text(PLACE.sub(lambda found: found[1] + table(rows) + found[2], path.read_text()))
-
-
-def table(rows: list[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.cells() for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _seconds(seconds: float | None) -> str:

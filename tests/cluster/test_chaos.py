@@ -50,17 +50,13 @@ def chaos(
 ) -> Iterator[Chaos]:
     folder = tmp_path_factory.mktemp("cluster")
     conf = {"dataset": ratings(folder / "ratings.csv").as_uri(), **CONF}
-    failed_before = request.session.testsfailed
-    page = ROOT / name if (name := os.environ.get("MF_WRITE_TABLE")) else None
-    assert page is None or rows.has_place(page), f"{page} has no place for the table"
-    with cluster.running(folder) as running:
+    measured: list[rows.Row] = []
+    with rows.TABLE.kept(measured, request), cluster.running(folder) as running:
         training = running.train("undisturbed", conf | PAIR)
         assert running.wait_for_end("undisturbed") == "success", running.said("undisturbed")
-        given = Chaos(running, conf, running.bundle("undisturbed"), epoch_seconds(training))
-        yield given
-    rows.write_json(given.rows, ROOT / "output" / "chaos.json")
-    if page is not None and request.session.testsfailed == failed_before:
-        rows.write_table(given.rows, page)
+        bundle = running.bundle("undisturbed")
+        yield Chaos(running, conf, bundle, epoch_seconds(training), measured)
+    rows.write_json(measured, ROOT / "output" / "chaos.json")
 
 
 def test_an_undisturbed_training_does_every_epoch_once_and_leaves_nothing(chaos: Chaos) -> None:

@@ -19,8 +19,8 @@ KILLED = Row(
 def test_the_table_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- chaos -->\n| old |\n<!-- /chaos -->\nafter\n")
-    rows.write_table([KILLED], page)
-    rows.write_table([KILLED], page)
+    rows.TABLE.write([KILLED], page)
+    rows.TABLE.write([KILLED], page)
     lines = page.read_text().splitlines()
     assert lines[:2] == ["before", "<!-- chaos -->"]
     assert lines[4] == "| the training is killed | 0.3 s | 3 | 8.2 s | 1 | yes |"
@@ -30,9 +30,9 @@ def test_the_table_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
 def test_a_page_may_have_no_place_for_the_table(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- chaos -->\n")
-    assert not rows.has_place(page)
+    assert not rows.TABLE.has_place(page)
     page.write_text("<!-- chaos -->\n<!-- /chaos -->\n")
-    assert rows.has_place(page)
+    assert rows.TABLE.has_place(page)
 
 
 def test_what_is_not_measured_is_a_dash(tmp_path: Path) -> None:

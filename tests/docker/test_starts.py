@@ -8,12 +8,10 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import boto3
 import psutil
 import pytest
-from botocore.exceptions import ClientError
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
@@ -26,8 +24,7 @@ from mftasks.errors import InvalidPlan, StoreUnavailable
 from mftasks.s3_store import S3Store
 from tests.docker import compose
 from tests.docker.compose import ROOT
-
-BUCKET = "movielens"
+from tests.docker.keys import BUCKET, identity, refused
 
 
 @contextlib.contextmanager
@@ -92,7 +89,10 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, S
     flags += [f"-{name}.port.grpc={port}" for name, port in zip(names, ports[4:], strict=True)]
     arguments = [str(folder / "data"), str(secrets), str(folder / "run"), *flags]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    known = {name: _server(secrets / f"s3_{name}", ports[3]) for name in ("admin", "worker", "ui")}
+    known = {
+        name: identity(secrets / f"s3_{name}", f"http://127.0.0.1:{ports[3]}")
+        for name in ("admin", "worker", "ui")
+    }
     with (
         started("seaweedfs", folder, *arguments, PATH=path, MF_STORE=f"s3://{BUCKET}/x") as process,
         pytest.MonkeyPatch.context() as patched,
@@ -123,24 +123,6 @@ def _family(process: Process) -> list[psutil.Process]:
     return psutil.Process(process._guard.pid).children(recursive=True)
 
 
-def _server(keys: Path, port: int) -> S3Server:
-    lines = dict(line.split(" = ") for line in keys.read_text().splitlines()[1:])
-    return S3Server(
-        endpoint=f"http://127.0.0.1:{port}",
-        access_key=lines["aws_access_key_id"],
-        secret_key=lines["aws_secret_access_key"],
-        bucket=BUCKET,
-    )
-
-
-def _refused(what: Any, **arguments: Any) -> bool:
-    try:
-        what(**arguments)
-    except ClientError as error:
-        return error.response["Error"]["Code"] == "AccessDenied"
-    return False
-
-
 def test_a_worker_does_all_that_steps_do(
     identities: dict[str, S3Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,10 +142,10 @@ def test_a_worker_does_all_that_steps_do(
 def test_a_worker_can_do_nothing_outside_the_bucket(identities: dict[str, S3Server]) -> None:
     identities["admin"].client().create_bucket(Bucket="other")
     worker = identities["worker"].client()
-    assert _refused(worker.put_object, Bucket="other", Key="a", Body=b"1")
-    assert _refused(worker.list_objects_v2, Bucket="other")
-    assert _refused(worker.create_bucket, Bucket="another")
-    assert _refused(worker.delete_bucket, Bucket=BUCKET)
+    assert refused(worker.put_object, Bucket="other", Key="a", Body=b"1")
+    assert refused(worker.list_objects_v2, Bucket="other")
+    assert refused(worker.create_bucket, Bucket="another")
+    assert refused(worker.delete_bucket, Bucket=BUCKET)
 
 
 def test_the_ui_can_only_look(identities: dict[str, S3Server]) -> None:
@@ -171,9 +153,9 @@ def test_the_ui_can_only_look(identities: dict[str, S3Server]) -> None:
     ui = identities["ui"].client()
     assert ui.get_object(Bucket=BUCKET, Key="shown")["Body"].read() == b"1"
     assert "shown" in str(ui.list_objects_v2(Bucket=BUCKET))
-    assert _refused(ui.put_object, Bucket=BUCKET, Key="shown", Body=b"2")
-    assert _refused(ui.delete_object, Bucket=BUCKET, Key="shown")
-    assert _refused(ui.list_objects_v2, Bucket="other")
+    assert refused(ui.put_object, Bucket=BUCKET, Key="shown", Body=b"2")
+    assert refused(ui.delete_object, Bucket=BUCKET, Key="shown")
+    assert refused(ui.list_objects_v2, Bucket="other")
 
 
 def test_a_bucket_that_is_there_is_left_as_it_is(

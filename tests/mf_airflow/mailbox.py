@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socketserver
 import ssl
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.web import served
 
 
 class Posts(ThreadingHTTPServer):
@@ -117,7 +118,7 @@ class _Mail(socketserver.BaseRequestHandler):
 @contextlib.contextmanager
 def posts() -> Iterator[Posts]:
     """Give a running server that takes POSTs."""
-    with Posts() as server, _running(server):
+    with Posts() as server, served(server):
         yield server
 
 
@@ -130,19 +131,8 @@ def mails(
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-    with Mails(tls, context, accepts) as server, _running(server):
+    with Mails(tls, context, accepts) as server, served(server):
         yield server
-
-
-@contextlib.contextmanager
-def _running(server: socketserver.BaseServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
 
 
 def certificate(path: Path) -> Path:

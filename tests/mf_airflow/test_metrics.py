@@ -5,7 +5,6 @@ from pathlib import Path
 import msgspec
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from airflow.sdk.observability import stats
 
 from mf_airflow import headlines, light_steps, metrics
 from mf_airflow.operators import GpuStepOperator
@@ -17,22 +16,6 @@ from tests.finished_run import RUN
 from tests.mf_airflow.state_store import StateStore
 
 Sent = dict[tuple[str, ...], float]
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """Give what was sent to the metrics, by name and values of the tags."""
-    found: Sent = {}
-
-    def gauge(name: str, value: float, *, tags: dict[str, str]) -> None:
-        found[name, *tags.values()] = value
-
-    def incr(name: str, *, tags: dict[str, str]) -> None:
-        found[name, *tags.values()] = found.get((name, *tags.values()), 0) + 1
-
-    monkeypatch.setattr(stats, "gauge", gauge)
-    monkeypatch.setattr(stats, "incr", incr)
-    return found
 
 
 @pytest.fixture

@@ -5,28 +5,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from airflow.sdk.observability import stats
 
 from mf_airflow.monitoring import Monitor
+from mftasks.devices import GpuUse
 from mftasks.progress import Tick
-from mftasks.records import EpochMetrics, GpuUse
+from mftasks.records import EpochMetrics
 from tests.mf_airflow.state_store import StateStore
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, ...], float]:
-    """Give what was sent to the metrics, by name and values of the tags."""
-    found: dict[tuple[str, ...], float] = {}
-
-    def gauge(name: str, value: float, *, tags: dict[str, str]) -> None:
-        found[name, *tags.values()] = value
-
-    def incr(name: str, *, tags: dict[str, str]) -> None:
-        found[name, *tags.values()] = found.get((name, *tags.values()), 0) + 1
-
-    monkeypatch.setattr(stats, "gauge", gauge)
-    monkeypatch.setattr(stats, "incr", incr)
-    return found
 
 
 def tick(epoch: int, **changes: Any) -> Tick:

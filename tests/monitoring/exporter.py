@@ -20,6 +20,8 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from tests.web import served
+
 Kind = Literal["counter", "gauge", "observer"]
 Labels = frozenset[tuple[str, str]]
 
@@ -126,8 +128,10 @@ class Running(msgspec.Struct):
 
 
 @contextlib.contextmanager
-def running(mappings: Path) -> Iterator[Running]:
-    """Give an exporter that listens on loopback."""
+def running(
+    mappings: Path, *, host: str = "127.0.0.1", udp_port: int = 0, http_port: int = 0
+) -> Iterator[Running]:
+    """Give an exporter that listens, on loopback and free ports by default."""
     exporter = Exporter(mappings)
 
     class Udp(socketserver.BaseRequestHandler):
@@ -136,7 +140,7 @@ def running(mappings: Path) -> Iterator[Running]:
 
     class Http(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = exporter.text().encode()
+            body = b"OK\n" if self.path == "/-/healthy" else exporter.text().encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))
@@ -147,23 +151,12 @@ def running(mappings: Path) -> Iterator[Running]:
             pass
 
     with (
-        socketserver.UDPServer(("127.0.0.1", 0), Udp) as udp,
-        ThreadingHTTPServer(("127.0.0.1", 0), Http) as http,
-        _served(udp),
-        _served(http),
+        socketserver.UDPServer((host, udp_port), Udp) as udp,
+        ThreadingHTTPServer((host, http_port), Http) as http,
+        served(udp),
+        served(http),
     ):
         yield Running(exporter, udp.server_address[1], http.server_port)
-
-
-@contextlib.contextmanager
-def _served(server: socketserver.BaseServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
 
 
 def _filled(template: str, match: re.Match[str]) -> str:

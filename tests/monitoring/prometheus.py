@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import httpx
 import yaml
 
 from mf_airflow.process import free_ports
+from tests.waiting import wait
 
 FOLDER = Path(__file__).parents[2] / "docker" / "prometheus"
 EVERY = "250ms"
@@ -73,18 +73,8 @@ def running(folder: Path, target: str) -> Iterator[Prometheus]:
     ):
         prometheus = Prometheus(f"http://{address}")
         try:
-            wait_until(prometheus.is_ready, said.read_text)
+            wait(prometheus.is_ready, 20, said.read_text)
             yield prometheus
         finally:
             prometheus.client.close()
             process.terminate()
-
-
-def wait_until(
-    true: Callable[[], Any], said: Callable[[], object] = str, seconds: float = 20
-) -> None:
-    """Wait until `true()`; fails with what `said()` tells."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, said()
-        time.sleep(0.1)

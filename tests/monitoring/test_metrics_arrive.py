@@ -26,16 +26,18 @@ from airflow.sdk.observability.metrics import stats_utils
 
 from mf_airflow import metrics
 from mf_airflow.monitoring import Monitor
+from mftasks.devices import GpuUse
 from mftasks.errors import InvalidDataset, StoreUnavailable
 from mftasks.progress import Tick
-from mftasks.records import EpochMetrics, Evaluation, GpuUse, Manifest, Profile
+from mftasks.records import EpochMetrics, Evaluation, Manifest, Profile
 from mftasks.workspace import network_key, run_key
 from tests import finished_run
 from tests.finished_run import NETWORKS, RUN
 from tests.mf_airflow.state_store import StateStore
 from tests.monitoring import exporter, prometheus
 from tests.monitoring.exporter import Exporter
-from tests.monitoring.prometheus import Prometheus, wait_until
+from tests.monitoring.prometheus import Prometheus
+from tests.waiting import wait
 
 DOCKER = Path(__file__).parents[2] / "docker"
 DASHBOARD = json.loads((DOCKER / "grafana" / "dashboards" / "movielens.json").read_text())
@@ -104,10 +106,11 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
     ):
         send_airflows()
         send_ours(tmp_path_factory.mktemp("run"))
-        wait_until(
+        wait(
             lambda: server.query(
                 "mf:published_rmse and count_over_time(mf:published_rmse[1h]) > 4"
             ),
+            20,
             lambda: [server.targets(), stand_in.exporter.text()],
         )
         yield Monitored(stand_in.exporter, server)
@@ -156,7 +159,7 @@ def send_ours(folder: Path) -> None:
         metrics.emit(run.read(network_key(RUN, network, "evaluation.json"), Evaluation), "films")
         Monitor({"task_state_store": StateStore()}, network).take(tick(network))
     metrics.emit(run.read(run_key(RUN, "manifest.json"), Manifest))
-    for error in (StoreUnavailable("no answer"), InvalidDataset("2 rules:\n- a: 1\n- b: 2")):
+    for error in (StoreUnavailable("no answer"), InvalidDataset("a and b", n_rules=2)):
         with contextlib.suppress(type(error)), metrics.watching("validate"):
             raise error
 
@@ -271,7 +274,7 @@ def test_an_alert_that_fires_says_in_words_what_is_wrong(monitored: Monitored) -
             if alert["state"] == "firing"
         }
 
-    wait_until(lambda: len(firing()) == 5, firing)
+    wait(lambda: len(firing()) == 5, 20, firing)
     assert firing() == {
         "TaskLost": "train_mlp of movielens_mf was given up: its worker sent no more heartbeats",
         "RunLate": "A run of movielens_mf was not done in time",
