@@ -12,7 +12,7 @@ export PYTHONPATH := .:plugins
 PY := .venv/bin/python
 STACK := $(PY) -m mf_airflow.local_stack
 
-.PHONY: run up down test check fix bench chaos lock help install install-dev env test-images
+.PHONY: run up down test check fix bench chaos chaos-deployment lock help install install-dev env test-images
 
 run: install ## Retrain once, end to end, on an embedded stack; CONF='{…}' passes parameters
 	@exec $(STACK) run --conf "$$CONF"
@@ -41,6 +41,9 @@ bench: install ## Measure the trainer against the notebook's loop; writes output
 
 chaos: install-dev ## Hurt a cluster in every way, and write the table in ARCHITECTURE.md
 	@MF_WRITE_TABLE=ARCHITECTURE.md $(PY) -m pytest -m slow tests/cluster/test_chaos.py
+
+chaos-deployment: install-dev ## Kill each service of docker-compose.yaml in mid-run, without Docker, as root; 25 min
+	@MF_WRITE_TABLE=ARCHITECTURE.md $(PY) -m pytest -m slow tests/deployment/test_chaos.py
 
 lock: ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt
 	@tools/lock

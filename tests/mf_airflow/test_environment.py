@@ -67,4 +67,5 @@ def test_airflow_knows_every_setting_that_all_deployments_share() -> None:
         for option in described["options"]
     }
     unread = {"AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"}
-    assert set(environment.shared()) - known == unread
+    undescribed = {"AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES"}  # but the scheduler reads it
+    assert set(environment.shared()) - known == unread | undescribed

@@ -1,0 +1,222 @@
+"""Run docker-compose.yaml without Docker: what `docker compose up` does, by an engine of a few hundred lines.
+
+with compose.running(checkout, folder) as deployment:
+    deployment.wait_until_healthy()
+    deployment.container("worker").kill()
+
+The real compose binary reads the file; every service then runs with its own command, user, mounts and
+networks (`container`), with what its image would bring from what is installed here (`image`). Order of start,
+health checks, restarts and the way of stopping are as the file says. Limits of memory and CPU are not kept,
+and there are no GPUs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mf_airflow.process import last_lines
+from tests.deployment import image, service
+from tests.deployment.container import Container
+from tests.deployment.image import Images
+from tests.deployment.network import Networks
+from tests.docker.compose import ROOT, tool
+
+EVERY_SECONDS = 0.1
+
+
+def checkout(folder: Path) -> Path:
+    """Copy what git would have: files that it knows, and new ones that it does not ignore."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+class Deployment:
+    """Hold the containers of a checkout that has its .env; volumes and logs are in `folder`."""
+
+    def __init__(self, checkout: Path, folder: Path) -> None:
+        self.rendered = _rendered(checkout)
+        config = json.loads(self.rendered)
+        self.services = {
+            name: service.read(given)
+            for name, given in config["services"].items()
+            if not image.missing(given["image"])
+        }
+        self.memory = {
+            name: int(given["deploy"]["resources"]["limits"]["memory"])
+            for name, given in config["services"].items()
+        }
+        self.folder = folder
+        self.containers: list[Container] = []
+        self._files = {name: Path(given["file"]) for name, given in config["secrets"].items()}
+        self._images = Images(checkout, folder / "images")
+        self._networks = Networks(config["networks"])
+        self._closing = threading.Event()
+        self._error: BaseException | None = None
+        self._began = time.monotonic()
+        (folder / "logs").mkdir()
+        for name in self.services:
+            self.add(name)
+        self._engine = threading.Thread(target=self._run)
+        self._engine.start()
+
+    def add(self, name: str) -> Container:
+        """Add a container of a service; those after the first are as on hosts of their own.
+
+        They share nothing with the first one but networks and secrets.
+        """
+        number = 1 + sum(each.service is self.services[name] for each in self.containers)
+        added = Container(
+            f"{name}-{number}",
+            self.services[name],
+            self._images.of(self.services[name].image),
+            self._files,
+            lambda volume: self.folder / f"host-{number}" / volume,
+            self._networks,
+            self.folder / "logs" / f"{name}-{number}.log",
+        )
+        self._publish(added)
+        self.containers.append(added)
+        for each in self.containers:
+            each.hosts.write_text(self._hosts(each))
+        return added
+
+    def container(self, name: str) -> Container:
+        """Return a container: worker-1, or worker for the first one."""
+        return next(each for each in self.containers if each.name in (name, f"{name}-1"))
+
+    def wait_until_healthy(self, within: float = 240) -> float:
+        """Wait until all are well, or have done what they do once; return how long it took."""
+        end = time.monotonic() + within
+        while waiting := [each for each in self.containers if not self._is_well(each)]:
+            if self._error is not None:
+                raise self._error
+            assert time.monotonic() < end, self.said(waiting)
+            failed = [each for each in waiting if each.failed]
+            assert not failed, self.said(failed)
+            time.sleep(EVERY_SECONDS)
+        return time.monotonic() - self._began
+
+    def reach(self, name: str, port: int) -> str:
+        """Return where a port of a container that is not published can be reached, by tests."""
+        [address, *_] = self.container(name).addresses.values()
+        return f"127.0.0.1:{self._networks.forward(address, port)}"
+
+    def said(self, containers: list[Container]) -> str:
+        """Return the ends of what containers say."""
+        return "\n\n".join(
+            f"{each.name} ended with {each.ends}, unhealthy: {each.health.failures[-1:]}\n"
+            f"{last_lines(each.log)}"
+            for each in containers
+        )
+
+    def stop(self) -> dict[str, float]:
+        """Ask all to stop, dependents first, as `docker compose down`; return how long each took."""
+        took: dict[str, float] = {}
+        while left := [each for each in self.containers if each.name not in took]:
+            needed = {name for each in left for name in each.service.depends_on}
+            now = [each for each in left if each.of not in needed]
+            with ThreadPoolExecutor(len(now)) as threads:
+                names = [each.name for each in now]
+                took |= zip(names, threads.map(Container.stop, now), strict=True)
+        return took
+
+    def start_again(self) -> None:
+        """Start all that was stopped, those that others need first; what is done once is not repeated."""
+        stopped = [each for each in self.containers if each.service.restart != "no"]
+        while stopped:
+            for each in [one for one in stopped if self._may_start(one)]:
+                each.start_again()
+                stopped.remove(each)
+            time.sleep(EVERY_SECONDS)
+
+    def close(self) -> None:
+        """End all at once."""
+        self._closing.set()
+        self._engine.join()
+        for each in self.containers:
+            each.remove()
+        self._networks.close()
+
+    def _run(self) -> None:
+        """Start what may be started, and look after it; containers die with this thread."""
+        try:
+            while not self._closing.wait(EVERY_SECONDS):
+                for each in list(self.containers):
+                    if not each.starts and self._may_start(each):
+                        each.start()
+                    each.look()
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def _may_start(self, container: Container) -> bool:
+        return all(
+            self._is_met(name, dependency.condition)
+            for name, dependency in container.service.depends_on.items()
+            if dependency.required or name in self.services
+        )
+
+    def _is_met(self, name: str, condition: str) -> bool:
+        on = self.container(name)
+        match condition:
+            case "service_healthy":
+                return on.health.healthy
+            case "service_completed_successfully":
+                return on.succeeded
+        return on.running
+
+    def _is_well(self, container: Container) -> bool:
+        once = container.service.restart == "no"
+        return container.succeeded if once else container.health.healthy
+
+    def _hosts(self, seen_by: Container) -> str:
+        """Return /etc/hosts: itself first, then whom it reaches over a network, by all their names."""
+        lines = ["127.0.0.1 localhost"]
+        lines += [f"{address} {seen_by.hostname}" for address in seen_by.addresses.values()]
+        for other in self.containers:
+            shared = [name for name in seen_by.addresses if name in other.addresses]
+            if shared and other is not seen_by:
+                names = (other.of, other.name, other.hostname)
+                lines.append(" ".join([other.addresses[shared[0]], *names]))
+        return "\n".join([*lines, ""])
+
+    def _publish(self, container: Container) -> None:
+        address = next(reversed(container.addresses.values()))
+        for port in container.service.ports:
+            self._networks.forward(address, port.target, (port.host_ip, int(port.published)))
+
+
+@contextlib.contextmanager
+def running(checkout: Path, folder: Path) -> Iterator[Deployment]:
+    """Run a checkout's docker-compose.yaml; nothing is left of it afterwards."""
+    deployment = Deployment(checkout, folder)
+    try:
+        yield deployment
+    finally:
+        deployment.close()
+
+
+def _rendered(checkout: Path) -> str:
+    """Return what compose makes of the file and of .env, as JSON."""
+    return subprocess.run(
+        [tool("docker-compose"), "config", "--format", "json"],
+        cwd=checkout,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout

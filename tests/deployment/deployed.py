@@ -1,0 +1,147 @@
+"""A deployment as people have it: copied, `make env`, a few settings, `docker compose up`, and a run.
+
+with deployed.running(folder) as running:
+    running.trigger("first", {"epochs": 2})
+    assert running.wait_for_end("first") == "success"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mf_airflow.environment import USER
+from mf_airflow.process import free_ports
+from mf_airflow.rest import DAG, Airflow
+from mf_airflow.seaweedfs import S3Server
+from tests.cluster import chaos
+from tests.deployment import compose
+from tests.deployment.compose import Deployment
+from tests.deployment.container import Container
+from tests.docker import keys
+from tests.docker.keys import BUCKET
+from tests.waiting import wait
+
+RATINGS = "given/ratings.csv"
+CONF: dict[str, Any] = {
+    "dataset": f"s3://{BUCKET}/{RATINGS}",
+    "networks": ["linear", "mlp"],
+    "epochs": 4,
+    "patience": 0,
+    "batch_size": 100,
+}
+PROGRAMS = {
+    "bwrap": "bubblewrap",
+    "ip": "iproute2",
+    "prometheus": "prometheus",
+    "wget": "wget",  # asks some services for their health
+}
+ENDED = ("success", "failed")
+
+
+def why_not() -> str:
+    """Return why containers cannot be run here, nothing where they can."""
+    missing = [package for name, package in PROGRAMS.items() if shutil.which(name) is None]
+    if missing:
+        return f"install {', '.join(missing)}"
+    namespaces = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "true"]
+    made = subprocess.run(namespaces, capture_output=True, text=True, check=False)
+    return f"only root may make namespaces: {made.stderr.strip()}" if made.returncode else ""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Hold what runs, where its secrets are, and a session of the user `admin`."""
+
+    deployment: Deployment
+    secrets: Path
+    url: str
+    airflow: Airflow
+    store: str
+
+    def s3(self, identity: str) -> S3Server:
+        """Return how one of the store's identities reaches it."""
+        return keys.identity(self.secrets / f"s3_{identity}", self.store)
+
+    def trigger(self, run_id: str, conf: dict[str, Any] = CONF) -> None:
+        """Start a run."""
+        self.airflow.trigger(run_id, conf)
+
+    def wait_for_end(self, run_id: str, within: float = 240) -> str:
+        """Wait until a run has ended; return how."""
+        wait(lambda: self.airflow.run_state(run_id) in ENDED, within, lambda: self.said(run_id))
+        return self.airflow.run_state(run_id)
+
+    def hosts(self, run_id: str) -> dict[str, Container | None]:
+        """Return which container ran each task of a run."""
+        by_name = {each.hostname: each for each in self.deployment.containers}
+        listed = self.airflow._ask("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")
+        return {one["task_id"]: by_name.get(one["hostname"]) for one in listed["task_instances"]}
+
+    def said(self, run_id: str) -> str:
+        """Return how the tasks of a run are doing, for a person who wonders why it went wrong."""
+        with contextlib.suppress(Exception):
+            tasks = self.airflow.tasks(run_id)
+            logs = (
+                f"{task}\n" + "\n".join(self.airflow.log_lines(run_id, task)[-8:]) for task in tasks
+            )
+            return "\n".join(logs)
+        return self.deployment.said(self.deployment.containers)
+
+
+def trainings(container: Container) -> list[psutil.Process]:
+    """Return the processes that train in a container."""
+    training = ["-m", "mftasks", "train"]
+    return [each for each in container.processes() if words(each)[1:4] == training]
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Return the command line of a process, nothing where it has ended."""
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+@contextlib.contextmanager
+def running(folder: Path, airflow_settings: str = "", **settings: str) -> Iterator[Deployed]:
+    """Run a clean copy of this checkout, with ratings in its store; GPU workers train on the CPU.
+
+    `airflow_settings` are lines for docker/airflow.env, `settings` are for .env.
+    """
+    checkout = compose.checkout(folder / "checkout")
+    with (checkout / "docker" / "airflow.env").open("a") as file:
+        file.write(airflow_settings)
+    subprocess.run([checkout / "tools" / "env"], check=True, capture_output=True)
+    [port] = free_ports(1)
+    given = {"MF_UI_PORT": str(port), "MF_WORKER_QUEUES": "default"}
+    _set(checkout / ".env", COMPOSE_PROFILES="seaweedfs,gpu", **given, **settings)
+    (folder / "run").mkdir()
+    with (
+        compose.running(checkout, folder / "run") as deployment,
+        Airflow(f"http://127.0.0.1:{port}") as airflow,
+    ):
+        deployment.wait_until_healthy()
+        secrets = checkout / ".secrets"
+        airflow.log_in(USER, (secrets / "admin_password").read_text())
+        store = f"http://{deployment.reach('seaweedfs', 8333)}"
+        deployed = Deployed(deployment, secrets, airflow.address, airflow, store)
+        body = chaos.ratings(folder / "ratings.csv").read_bytes()
+        deployed.s3("worker").client().put_object(Bucket=BUCKET, Key=RATINGS, Body=body)
+        yield deployed
+
+
+def _set(path: Path, **settings: str) -> None:
+    """Set settings in an .env as a person does: where they stand, commented out or not."""
+    text = path.read_text()
+    for name, value in settings.items():
+        line = re.compile(rf"^#?{name}=.*$", re.MULTILINE)
+        text = line.sub(f"{name}={value}", text) if line.search(text) else f"{text}{name}={value}\n"
+    path.write_text(text)

@@ -1,0 +1,149 @@
+"""The networks of a Docker host, seen by nothing else on this machine.
+
+Their bridges lie in a network namespace of their own, and so do the ends that containers are plugged in by. All
+vanishes with the process that holds the namespace, and that dies with the thread that made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+SUBNET = "172.30"
+CLONE_NEWNET = 0x40000000
+
+
+class Networks:
+    """Hold bridges, one a network; who has an address of a network reaches all others on it."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._numbers = {name: n for n, name in enumerate(names)}
+        self._given = dict.fromkeys(self._numbers, 1)
+        self._links = 0
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"]
+        self._holder = subprocess.Popen(command)
+        self._forwards: list[Forward] = []
+        while namespace(self._holder.pid).samefile(namespace(os.getpid())):
+            time.sleep(0.01)
+        for n in self._numbers.values():
+            self._on_host(
+                f"link add br{n} type bridge",
+                f"addr add {SUBNET}.{n}.1/24 dev br{n}",
+                f"link set br{n} up",
+            )
+
+    def close(self) -> None:
+        """Take everything down; connections that are open hang."""
+        for forward in self._forwards:
+            forward.shutdown()
+            forward.server_close()
+        self._holder.kill()
+        self._holder.wait()
+
+    def address(self, name: str) -> str:
+        """Give an address of a network that nobody has."""
+        self._given[name] += 1
+        return f"{SUBNET}.{self._numbers[name]}.{self._given[name]}"
+
+    def plug(self, pid: int, addresses: dict[str, str]) -> None:
+        """Give the network namespace of a process an interface for each network's address."""
+        for n, (name, address) in enumerate(addresses.items()):
+            self._links += 1
+            # As with Docker, an address has one hardware address for ever: others remember it.
+            hardware = "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+            peer = f"peer name eth{n} address {hardware} netns {pid}"
+            self._on_host(
+                f"link add link{self._links} type veth {peer}",
+                f"link set link{self._links} master br{self._numbers[name]}",
+                f"link set link{self._links} up",
+            )
+            _ip(pid, f"addr add {address}/24 dev eth{n}", f"link set eth{n} up")
+
+    def forward(self, address: str, port: int, listen: tuple[str, int] = ("127.0.0.1", 0)) -> int:
+        """Publish a port of a container, and return on which one it is published here."""
+        forward = Forward(listen, (address, port), namespace(self._holder.pid))
+        threading.Thread(target=forward.serve_forever, args=(0.1,), daemon=True).start()
+        self._forwards.append(forward)
+        return int(forward.server_address[1])
+
+    def _on_host(self, *commands: str) -> None:
+        _ip(self._holder.pid, *commands)
+
+
+def namespace(pid: int) -> Path:
+    """Return the file that stands for the network namespace of a process."""
+    return Path(f"/proc/{pid}/ns/net")
+
+
+def listening(pid: int) -> set[int]:
+    """Return the TCP ports that can be reached from outside the namespace of a process."""
+    ports: set[int] = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            address, _, port = local.partition(":")
+            if state == "0A" and not address.endswith(("0100007F", "01000000")):
+                ports.add(int(port, 16))
+    return ports
+
+
+class Forward(socketserver.ThreadingTCPServer):
+    """Take connections here, and make them anew from inside a network namespace."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, listen: tuple[str, int], to: tuple[str, int], inside: Path) -> None:
+        self.to = to
+        self.inside = inside
+        super().__init__(listen, _Forwarded)
+
+
+class _Forwarded(socketserver.BaseRequestHandler):
+    server: Forward
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            _enter(self.server.inside)
+            with socket.create_connection(self.server.to, timeout=5) as other:
+                other.settimeout(None)
+                _pass_on(self.request, other)
+
+
+def _enter(inside: Path) -> None:
+    """Take this thread, and no other one, into a network namespace."""
+    with inside.open() as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns failed")
+
+
+def _pass_on(one: socket.socket, other: socket.socket) -> None:
+    """Pass on what each says to the other, until both have said all."""
+    to = {one: other, other: one}
+    while to:
+        for said in select.select(list(to), [], [])[0]:
+            if data := said.recv(1 << 16):
+                to[said].sendall(data)
+            else:
+                to.pop(said).shutdown(socket.SHUT_WR)
+
+
+def _ip(pid: int, *commands: str) -> None:
+    """Run commands of `ip` in the network namespace of a process."""
+    done = subprocess.run(
+        ["nsenter", "--target", str(pid), "--net", "ip", "-batch", "-"],
+        input="\n".join(commands),
+        text=True,
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 0, f"{commands}: {done.stderr}"

@@ -1,0 +1,113 @@
+"""What docker-compose.yaml says of a service, as the real compose binary renders it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+# What only an engine, or only another machine, can do: limits, GPUs, images, logs.
+LEFT_TO_AN_ENGINE = {"build", "deploy", "logging", "profiles", "pull_policy"}
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Refuse what is not understood here, so that nothing of the file is left out unnoticed."""
+
+
+class Secret(Strict):
+    """Hold which secret is seen as which file."""
+
+    source: str
+    target: str
+
+
+class Mount(Strict):
+    """Hold what is mounted: the name of a volume, or a path of the host."""
+
+    type: Literal["volume", "bind"]
+    source: str
+    target: str
+    read_only: bool = False
+    volume: dict[str, Any] = {}
+    bind: dict[str, Any] = {}
+
+
+class Port(Strict):
+    """Hold a port that is published."""
+
+    target: int
+    published: str
+    host_ip: str
+    mode: Literal["ingress"]
+    protocol: Literal["tcp"]
+
+
+class Dependency(Strict):
+    """Hold what another service must have come to before one is started."""
+
+    condition: Literal["service_healthy", "service_completed_successfully", "service_started"]
+    required: bool = True
+
+
+class Healthcheck(Strict):
+    """Hold how a service is asked for its health, and how often."""
+
+    test: list[str]
+    interval: str
+    timeout: str
+    retries: int
+    start_period: str
+    start_interval: str
+
+
+class Service(Strict, kw_only=True):
+    """Hold a service; what is fixed here is what this project asks of each."""
+
+    image: str
+    command: list[str] | None = None
+    entrypoint: list[str] | None = None
+    environment: dict[str, str] = {}
+    user: str
+    working_dir: str = "/"
+    read_only: Literal[True]
+    init: Literal[True]
+    cap_drop: Literal["ALL"]
+    security_opt: Literal["no-new-privileges:true"]
+    restart: Literal["no", "unless-stopped"]
+    stop_signal: str = "SIGTERM"
+    stop_grace_period: str = "10s"
+    shm_size: str = "64m"
+    tmpfs: list[str] = []
+    secrets: list[Secret] = []
+    volumes: list[Mount] = []
+    networks: dict[str, None]
+    ports: list[Port] = []
+    depends_on: dict[str, Dependency] = {}
+    healthcheck: Healthcheck | None = None
+
+
+def read(given: dict[str, Any]) -> Service:
+    """Return a service as `docker-compose config --format json` gives it."""
+    kept = {name: said for name, said in given.items() if name not in LEFT_TO_AN_ENGINE}
+    for name in ("cap_drop", "security_opt"):
+        [kept[name]] = given[name]
+    return msgspec.convert(_unescaped(kept), Service)
+
+
+def seconds(duration: str) -> float:
+    """Return how long `1m30s` is."""
+    return sum(float(n) * UNITS[unit] for n, unit in re.findall(r"([\d.]+)([a-z]+)", duration))
+
+
+def _unescaped(given: Any) -> Any:
+    """Undo that a rendered file is fit to be read by compose once more."""
+    match given:
+        case dict():
+            return {name: _unescaped(said) for name, said in given.items()}
+        case list():
+            return [_unescaped(said) for said in given]
+        case str():
+            return given.replace("$$", "$")
+    return given
