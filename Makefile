@@ -12,7 +12,7 @@ export PYTHONPATH := .:plugins
 PY := .venv/bin/python
 STACK := $(PY) -m mf_airflow.local_stack
 
-.PHONY: run up down test check fix bench chaos chaos-deployment lock help install install-dev env test-images
+.PHONY: run up down test check fix bench chaos chaos-deployment lock audit help install install-dev env test-images
 
 run: install ## Retrain once, end to end, on an embedded stack; CONF='{…}' passes parameters
 	@exec $(STACK) run --conf "$$CONF"
@@ -47,6 +47,9 @@ chaos-deployment: install-dev ## Kill each service of docker-compose.yaml in mid
 
 lock: ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt
 	@tools/lock
+
+audit: ## Ask osv.dev for known vulnerabilities of all that is pinned; OSV=--osv-url=http://… asks a mirror
+	@tools/audit $(OSV)
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,8 @@ from mftasks.s3_store import S3Store
 from tests.docker import compose
 from tests.docker.compose import ROOT
 from tests.docker.keys import BUCKET, identity, refused
+
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 
 
 @contextlib.contextmanager
@@ -77,8 +81,10 @@ def _answers(client: Redis) -> bool:
 
 
 @pytest.fixture(scope="module")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, S3Server]]:
-    """Give how each identity reaches a running SeaweedFS, whose bucket the admin has made."""
+def seaweedfs(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[dict[str, S3Server], int]]:
+    """Give how each identity reaches a running SeaweedFS, whose bucket the admin has made, and its gRPC port."""
     folder = tmp_path_factory.mktemp("seaweedfs")
     secrets = compose.made_env(folder).parent / ".secrets"
     ports = free_ports(8)
@@ -102,10 +108,15 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, S
         deploy.make_bucket(BUCKET, known["admin"].endpoint, seconds=60)
         assert (folder / "run" / "s3.json").stat().st_mode & 0o777 == 0o600
         _only_s3_is_reached_from_outside(process, {ports[3], ports[7]})
-        yield known
+        yield known, ports[7]
     for port in ports:
         for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
             left.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def identities(seaweedfs: tuple[dict[str, S3Server], int]) -> dict[str, S3Server]:
+    return seaweedfs[0]
 
 
 def _only_s3_is_reached_from_outside(process: Process, allowed: set[int]) -> None:
@@ -121,6 +132,22 @@ def _only_s3_is_reached_from_outside(process: Process, allowed: set[int]) -> Non
 
 def _family(process: Process) -> list[psutil.Process]:
     return psutil.Process(process._guard.pid).children(recursive=True)
+
+
+def test_nobody_makes_himself_an_identity_by_grpc(
+    seaweedfs: tuple[dict[str, S3Server], int],
+) -> None:
+    at = ("127.0.0.1", seaweedfs[1])
+    with socket.create_connection(at, timeout=2) as plain:
+        plain.sendall(HTTP2)
+        assert plain.recv(1) == b""
+    trusting = ssl._create_unverified_context()
+    trusting.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(at, timeout=2) as inner,
+        pytest.raises(OSError, match="handshake"),
+    ):
+        trusting.wrap_socket(inner)
 
 
 def test_a_worker_does_all_that_steps_do(
