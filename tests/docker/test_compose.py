@@ -15,12 +15,21 @@ from tests.docker.compose import ROOT
 
 ONCE = {"airflow-init", "store-init"}
 AIRFLOW = {"api-server", "scheduler", "dag-processor", "triggerer", "worker", "gpu-worker"}
-OTHERS = {"postgres", "redis", "seaweedfs", "statsd-exporter", "prometheus", "grafana"}
+OTHERS = {
+    "postgres",
+    "redis",
+    "seaweedfs",
+    "statsd-exporter",
+    "prometheus",
+    "alertmanager",
+    "grafana",
+}
 SERVICES = ONCE | AIRFLOW | OTHERS
 WORKERS = ("worker", "gpu-worker")
 
 # Who can reach, or be reached by, what is not of this deployment.
 OUTSIDE = {
+    "alertmanager": "tells people of alerts",
     "api-server": "the UI is published, and S3 may be another's",
     "dag-processor": "tells people of failed runs",
     "gpu-worker": "downloads data sets",
@@ -31,6 +40,7 @@ OUTSIDE = {
 DATABASE = {"postgres_password", "fernet_key"}
 SECRETS = {
     "airflow-init": DATABASE | {"admin_password", "jwt_secret", "session_key"},
+    "alertmanager": set(),
     "api-server": DATABASE | {"jwt_secret", "s3_ui", "session_key"},
     "dag-processor": DATABASE,
     "gpu-worker": {"redis_password", "s3_worker", "session_key"},

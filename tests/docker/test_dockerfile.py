@@ -12,7 +12,7 @@ import pytest
 from tests.docker import compose, dockerfile
 from tests.docker.compose import ROOT
 
-SCRIPTS = (".ci/run", "tools/audit", "docker/install", "docker/verify", "docker/redis/start", "docker/seaweedfs/start", "tools/env", "tools/install", "tools/lock")  # fmt: skip
+SCRIPTS = (".ci/run", "tools/audit", "docker/alertmanager/start", "docker/install", "docker/verify", "docker/redis/start", "docker/seaweedfs/start", "tools/env", "tools/install", "tools/lock")  # fmt: skip
 TARGETS = ("airflow", "gpu")
 
 

@@ -47,8 +47,11 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def running(folder: Path, target: str) -> Iterator[Prometheus]:
-    """Give a Prometheus that scrapes `target` instead of statsd-exporter, and that often."""
+def running(folder: Path, target: str, *, alertmanager: str | None = None) -> Iterator[Prometheus]:
+    """Give a Prometheus that scrapes `target` instead of statsd-exporter, and that often.
+
+    Its alerts go to an Alertmanager on loopback, or to none.
+    """
     config = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
     config["global"] = {
         "scrape_interval": EVERY,
@@ -56,6 +59,9 @@ def running(folder: Path, target: str) -> Iterator[Prometheus]:
         "evaluation_interval": EVERY,
     }
     config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
+    config["alerting"]["alertmanagers"][0]["static_configs"] = [
+        {"targets": [alertmanager] if alertmanager else []}
+    ]
     config["rule_files"] = [str(FOLDER / name) for name in config["rule_files"]]
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
     [port] = free_ports(1)

@@ -1,0 +1,46 @@
+"""A real Alertmanager on loopback, started by the script that starts it in its container."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from mf_airflow.process import Process, free_ports
+
+START = Path(__file__).parents[2] / "docker" / "alertmanager" / "start"
+DEBIANS = shutil.which("prometheus-alertmanager")
+
+
+@contextlib.contextmanager
+def running(folder: Path, **notify: str) -> Iterator[tuple[str, Process]]:
+    """Give the address of an Alertmanager that tells people as `notify` says, and its process."""
+    assert DEBIANS is not None
+    for name in ("bin", "data", "run"):
+        (folder / name).mkdir(parents=True)
+    (folder / "bin" / "alertmanager").symlink_to(DEBIANS)
+    [port] = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    process = Process(
+        "alertmanager",
+        ["sh", str(START), str(folder / "data"), str(folder / "run"), f"--web.listen-address={address}"],
+        folder / "log",
+        environment={"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", **notify},
+        grace=2,
+    )  # fmt: skip
+    try:
+        process.wait_for(lambda: _is_healthy(address))
+        yield address, process
+    finally:
+        process.stop()
+
+
+def _is_healthy(address: str) -> bool:
+    try:
+        return httpx.get(f"http://{address}/-/healthy", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
