@@ -186,11 +186,12 @@ class Deployment:
     def _hosts(self, seen_by: Container) -> str:
         """Return /etc/hosts: itself first, then whom it reaches over a network, by all their names."""
         lines = ["127.0.0.1 localhost"]
-        lines += [f"{address} {seen_by.hostname}" for address in seen_by.addresses.values()]
+        for network, address in seen_by.addresses.items():
+            lines.append(" ".join([address, seen_by.hostname, *seen_by.service.aliases(network)]))
         for other in self.containers:
             shared = [name for name in seen_by.addresses if name in other.addresses]
             if shared and other is not seen_by:
-                names = (other.of, other.name, other.hostname)
+                names = (other.of, other.name, other.hostname, *other.service.aliases(shared[0]))
                 lines.append(" ".join([other.addresses[shared[0]], *names]))
         return "\n".join([*lines, ""])
 

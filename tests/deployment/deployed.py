@@ -42,6 +42,7 @@ PROGRAMS = {
     "bwrap": "bubblewrap",
     "ip": "iproute2",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "wget": "wget",  # asks some services for their health
 }
 ENDED = ("success", "failed")

@@ -19,6 +19,7 @@ from tests.docker import dockerfile
 
 MISSING = ("grafana/grafana",)
 HERE = "/opt/image"
+BIN = f"{HERE}/bin"  # for programs that Debian calls by another name
 DEBIAN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl")
 WRITABLE = ("cache", "home", "leases", "logs")  # folders of ours that something is mounted on
@@ -53,6 +54,9 @@ class Images:
         self._checkout = checkout
         self._etc = _etc(folder / "etc")
         self._code = _code(checkout, folder / "code")
+        self._debians = folder / "bin"
+        self._debians.mkdir()
+        (self._debians / "alertmanager").symlink_to("/usr/bin/prometheus-alertmanager")
 
     def of(self, name: str) -> Image:
         """Return the image of a name; its version does not matter."""
@@ -62,6 +66,7 @@ class Images:
         entrypoint, path = {
             "chrislusf/seaweedfs": ([], _programs()),
             "postgres": (["sh", f"{HERE}/tests/deployment/postgres_entrypoint"], _postgres()),
+            "prom/alertmanager": ([], Path(BIN)),
             "prom/prometheus": (["prometheus"], Path("/usr/bin")),
             "prom/statsd-exporter": (
                 ["python", "-m", "tests.deployment.statsd_exporter"],
@@ -73,7 +78,7 @@ class Images:
         return Image(
             entrypoint,
             variables | {"PYTHONPATH": HERE},
-            self._root() | {f"{HERE}/tests": self._checkout / "tests"},
+            self._root() | {f"{HERE}/tests": self._checkout / "tests", BIN: self._debians},
         )
 
     def _ours(self, target: str) -> Image:

@@ -84,14 +84,15 @@ def namespace(pid: int) -> Path:
     return Path(f"/proc/{pid}/ns/net")
 
 
-def listening(pid: int) -> set[int]:
-    """Return the TCP ports that can be reached from outside the namespace of a process."""
+def listening(pid: int, address: str) -> set[int]:
+    """Return the TCP ports that are open at an address of the namespace of a process."""
+    own = socket.inet_aton(address)[::-1].hex().upper()
     ports: set[int] = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
             _, local, _, state, *_ = line.split()
-            address, _, port = local.partition(":")
-            if state == "0A" and not address.endswith(("0100007F", "01000000")):
+            at, _, port = local.partition(":")
+            if state == "0A" and (set(at) == {"0"} or at.endswith(own)):
                 ports.add(int(port, 16))
     return ports
 

@@ -34,6 +34,12 @@ class Mount(Strict):
     bind: dict[str, Any] = {}
 
 
+class Network(Strict):
+    """Hold by which other names a service is known on a network."""
+
+    aliases: list[str] = []
+
+
 class Port(Strict):
     """Hold a port that is published."""
 
@@ -82,10 +88,15 @@ class Service(Strict, kw_only=True):
     tmpfs: list[str] = []
     secrets: list[Secret] = []
     volumes: list[Mount] = []
-    networks: dict[str, None]
+    networks: dict[str, Network | None]
     ports: list[Port] = []
     depends_on: dict[str, Dependency] = {}
     healthcheck: Healthcheck | None = None
+
+    def aliases(self, network: str) -> list[str]:
+        """Return by which other names it is known on a network."""
+        given = self.networks[network]
+        return given.aliases if given else []
 
 
 def read(given: dict[str, Any]) -> Service:

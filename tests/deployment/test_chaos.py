@@ -54,6 +54,7 @@ SERVICES = (
     "gpu-worker",
     "statsd-exporter",
     "prometheus",
+    "alertmanager",
 )
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import yaml
 
 from mf_airflow.rest import DAG
 from tests.deployment import deployed, network
 from tests.deployment.container import Container
 from tests.deployment.deployed import BUCKET, Deployed, trainings, words
 from tests.deployment.service import seconds
+from tests.docker.compose import ROOT
 from tests.docker.keys import refused
 from tests.monitoring.prometheus import Prometheus
 from tests.waiting import wait
@@ -48,7 +50,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 def test_every_service_gets_well_and_starts_after_those_that_it_needs(running: Deployed) -> None:
     deployment = running.deployment
     every = {"api-server", "dag-processor", "scheduler", "triggerer", "worker", "gpu-worker"}
-    every |= {"postgres", "redis", "seaweedfs", "prometheus", "statsd-exporter"}
+    every |= {"postgres", "redis", "seaweedfs", "prometheus", "statsd-exporter", "alertmanager"}
     assert every | {"airflow-init", "store-init"} == deployment.services.keys()
     for each in deployment.containers:
         assert len(each.starts) == 1, deployment.said([each])
@@ -62,12 +64,13 @@ def test_from_outside_nothing_but_the_ui_and_the_workers_logs_can_be_reached(
     running: Deployed,
 ) -> None:
     outside = {
-        each.of: network.listening(each.init)
+        each.of: network.listening(each.init, each.addresses["outside"])
         for each in running.deployment.containers
         if "outside" in each.addresses and each.running
     }
     workers = {"worker": {LOGS_PORT}, "gpu-worker": {LOGS_PORT}}
-    assert outside == {"api-server": {8080}, "dag-processor": set(), **workers}
+    tellers = {"dag-processor": set(), "alertmanager": set()}
+    assert outside == {"api-server": {8080}, **tellers, **workers}
     log = f"http://{running.deployment.reach('worker', LOGS_PORT)}/log/dag_id={DAG}/x.log"
     assert httpx.get(log, trust_env=False).status_code == httpx.codes.FORBIDDEN
 
@@ -239,6 +242,16 @@ def test_metrics_arrive_in_prometheus(running: Deployed, watched: Watched) -> No
     wait(lambda: not missing(), ONE_SCRAPE_SECONDS, missing)
     assert [one for one in prometheus.alerts() if one["state"] == "firing"] == []
     prometheus.client.close()
+
+
+def test_prometheus_reaches_who_tells_people_of_alerts(running: Deployed) -> None:
+    config = yaml.safe_load((ROOT / "docker" / "prometheus" / "prometheus.yaml").read_text())
+    [[address]] = [
+        one["static_configs"][0]["targets"] for one in config["alerting"]["alertmanagers"]
+    ]
+    asked = ("wget", "-q", "-O", "-", f"http://{address}/-/ready")
+    code, said = running.deployment.container("prometheus").run(*asked)
+    assert (code, said.strip()) == (0, "OK")
 
 
 def test_no_service_needs_much_of_the_memory_that_it_may_have(running: Deployed) -> None:
