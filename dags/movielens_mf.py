@@ -14,7 +14,7 @@ from typing import Any
 from airflow.sdk import Context, TriggerRule, XComArg, chain, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from mf_airflow import light_steps, notify
+from mf_airflow import deadline, light_steps, notify
 from mf_airflow.form import trigger_params
 from mf_airflow.operators import GpuStepOperator
 from mftasks import networks
@@ -88,7 +88,7 @@ def skip_unless_chosen(network: str, context: Context) -> None:
         "on_failure_callback": notify.keep_error,
     },
     on_failure_callback=notify.run_failed,
-    deadline=notify.deadline(),
+    deadline=deadline.deadline(),
     params=trigger_params(),
     user_defined_macros={"store_run_id": light_steps.store_run_id},
     doc_md=DOC,

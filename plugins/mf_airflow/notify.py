@@ -4,8 +4,6 @@ MF_NOTIFY_WEBHOOK  an http or https URL, which gets each message as JSON
 MF_NOTIFY_SLACK    the URL of an incoming webhook of Slack
 MF_NOTIFY_EMAIL    addresses, with commas between; the first is the sender, too
 MF_NOTIFY_SMTP     their mail server: smtp://user:password@host:port, or smtps:// where TLS comes first
-MF_DEADLINE_HOURS  a run is late when it is not done so long after it was queued; never by default, as
-                   Airflow 3.3.2 cannot clear tasks of a run with a deadline (apache/airflow#70368)
 
 Airflow calls `run_failed` in its DAG processor, `deadline_missed` on a worker of the default queue, and
 `keep_error` where the task ran. What cannot be delivered is logged, without its address, and lost.
@@ -20,7 +18,6 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 from urllib import request
@@ -29,16 +26,13 @@ from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 from airflow.sdk.configuration import conf
-from airflow.sdk.definitions.callback import SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
-
-from mftasks.errors import InvalidPlan
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
 
+ENDED = ("success", "failed")
 ERROR = "error"
 LONGEST = 500
 SECONDS = 10.0
@@ -68,22 +62,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return "\n".join([self.title, *said, f"run {self.run_id}", self.url])
 
 
-def deadline() -> DeadlineAlert | None:
-    """Return when a run is late, and that `deadline_missed` is to be called then, where asked for."""
-    given = os.environ.get("MF_DEADLINE_HOURS")
-    if not given:
-        return None
-    try:
-        interval = timedelta(hours=float(given))
-    except ValueError as error:
-        raise InvalidPlan(f"MF_DEADLINE_HOURS={given!r} is no number of hours") from error
-    return DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=interval,
-        callback=SyncCallback(deadline_missed),
-    )
-
-
 def keep_error(context: Context) -> None:
     """Keep the last line of a task's error for `run_failed`; the failure callback of every task."""
     lines = str(context.get("exception") or "").strip().splitlines()
@@ -109,7 +87,9 @@ def run_failed(context: Context) -> None:
 
 
 def deadline_missed(context: Mapping[str, Any]) -> None:
-    """Tell that a run is late; Airflow hands over the run as its REST API would."""
+    """Tell that a run is late, unless it has ended; Airflow hands over the run as REST would."""
+    if context["dag_run"]["state"] in ENDED:
+        return  # it failed, which was told: of a success Airflow drops the deadline
     dag_id, run_id = context["dag_run"]["dag_id"], context["dag_run"]["dag_run_id"]
     due = context["deadline"]["deadline_time"]
     title = f"{dag_id} is late: it was due at {due}"

@@ -149,6 +149,11 @@ def test_trainings_overlap_in_time(run: Run) -> None:
     assert max(start for start, _ in trainings) < min(end for _, end in trainings)
 
 
+def test_a_run_that_is_done_in_time_has_no_deadline_any_more(run: Run) -> None:
+    count = "SELECT (SELECT count(*) FROM deadline_alert), (SELECT count(*) FROM deadline)"
+    assert _in_the_database(run.place, count) == [(1, 0)]
+
+
 def test_secrets_are_the_owners_alone_and_in_no_log(run: Run) -> None:
     secrets = json.loads((run.place.local / "secrets.json").read_text())
     assert set(secrets) == {"password", "jwt_secret", "session_key", "fernet_key"}
@@ -231,15 +236,22 @@ def test_make_passes_parameters_as_they_are_written() -> None:
 
 
 def _task_times(place: Place) -> dict[str, tuple[Any, Any]]:
-    query = """
+    rows = _in_the_database(
+        place,
+        """
         SELECT task_id, start_date, end_date FROM task_instance
         WHERE run_id = (SELECT min(run_id) FROM dag_run)
-    """
+        """,
+    )
+    return {task: (start, end) for task, start, end in rows}
+
+
+def _in_the_database(place: Place, query: str) -> list[tuple[Any, ...]]:
     with servers.postgres(place.local / "postgres") as server:
         url = server.url.replace("postgresql+psycopg2", "postgresql")
         with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             cursor.execute(query)
-            return {task: (start, end) for task, start, end in cursor.fetchall()}
+            return cursor.fetchall()
 
 
 def _unfinished(client: httpx.Client) -> list[str]:

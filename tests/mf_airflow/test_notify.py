@@ -4,7 +4,7 @@ import base64
 import email
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.policy import default
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,6 @@ import pytest
 from mf_airflow import notify
 from mf_airflow.notify import Message
 from mf_airflow.process import free_ports
-from mftasks.errors import InvalidPlan
 from tests.mf_airflow import mailbox
 from tests.mf_airflow.mailbox import Posts
 
@@ -260,7 +259,7 @@ def test_a_late_run_is_told_with_when_it_was_due(told: list[Message]) -> None:
     due = datetime(2026, 11, 29, 12, tzinfo=UTC)
     notify.deadline_missed(
         {
-            "dag_run": {"dag_id": "movielens_mf", "dag_run_id": RUN},
+            "dag_run": {"dag_id": "movielens_mf", "dag_run_id": RUN, "state": "running"},
             "deadline": {"id": "1", "deadline_time": due},
         }
     )
@@ -270,14 +269,7 @@ def test_a_late_run_is_told_with_when_it_was_due(told: list[Message]) -> None:
     assert message.text == f"{message.title}\nrun {RUN}\n{URL}"
 
 
-def test_a_run_is_late_when_it_is_not_done_hours_after_it_was_queued(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("MF_DEADLINE_HOURS", raising=False)
-    assert notify.deadline() is None
-    monkeypatch.setenv("MF_DEADLINE_HOURS", "0.5")
-    assert notify.deadline().interval == timedelta(minutes=30)
-    assert notify.deadline().callback.path == "mf_airflow.notify.deadline_missed"
-    monkeypatch.setenv("MF_DEADLINE_HOURS", "soon")
-    with pytest.raises(InvalidPlan, match="MF_DEADLINE_HOURS='soon' is no number of hours"):
-        notify.deadline()
+def test_of_a_run_that_has_ended_it_is_not_told_that_it_is_late(told: list[Message]) -> None:
+    run = {"dag_id": "movielens_mf", "dag_run_id": RUN, "state": "failed"}
+    notify.deadline_missed({"dag_run": run, "deadline": {"id": "1", "deadline_time": "then"}})
+    assert told == []

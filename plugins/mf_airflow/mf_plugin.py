@@ -1,0 +1,14 @@
+"""Tell Airflow of what is ours and that it would not find by itself."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+from mf_airflow.deadline import RunMade
+
+
+class MfPlugin(AirflowPlugin):
+    """Register what a deadline of a run refers to, for all that make runs or read the DAG."""
+
+    name = "movielens_mf"
+    deadline_references = [RunMade]

@@ -1,0 +1,49 @@
+"""A run that is not done in time is told of, on a real scheduler, and can still be cleared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mf_airflow import stack
+from mf_airflow.notify import Message
+from mf_airflow.process import free_ports
+from mf_airflow.rest import DAG
+from tests.mf_airflow import mailbox
+from tests.waiting import wait
+
+HOURS = 0.001
+LONG = {"networks": ["linear"], "epochs": 1000, "patience": 0, "batch_size": 100}
+
+
+def test_a_late_run_is_told_of_once_and_its_tasks_can_be_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "ratings.csv"
+    lines = [f"{user},{item},{1 + (user * item) % 5}" for user in range(400) for item in range(50)]
+    data.write_text("\n".join(["user_id,item_id,rating", *lines]) + "\n")
+    monkeypatch.setenv("MF_DEADLINE_HOURS", str(HOURS))
+    [port] = free_ports(1)
+    with mailbox.posts() as posts:
+        monkeypatch.setenv("MF_NOTIFY_WEBHOOK", f"{posts.base}/hook")
+        with stack.running(tmp_path / "stack", port=port, scheduled=False) as running:
+            airflow = running.airflow
+            airflow.trigger("late", LONG | {"dataset": data.as_uri()})
+            wait(lambda: airflow.progress("late", "train_linear") is not None, 90, str)
+            wait(lambda: "/hook" in posts.got, 30, str)
+            message = msgspec.json.decode(posts.got.pop("/hook"), type=Message)
+            chosen = {"dag_run_id": "late", "task_ids": ["train_linear"], "only_failed": False}
+            airflow._ask(
+                "POST", f"/api/v2/dags/{DAG}/clearTaskInstances", chosen | {"dry_run": False}
+            )
+            wait(lambda: _tries(airflow, "train_linear") > 1, 30, str)
+            assert airflow.run_state("late") == "running"
+            airflow.end_unfinished_runs()
+    assert (message.event, message.run_id) == ("deadline_missed", "late")
+    assert "/hook" not in posts.got
+
+
+def _tries(airflow: stack.Airflow, task_id: str) -> int:
+    return next(task.try_number for task in airflow.tasks("late") if task.task_id == task_id)
