@@ -33,10 +33,10 @@ from tests.waiting import wait
 RATINGS = "given/ratings.csv"
 CONF: dict[str, Any] = {
     "dataset": f"s3://{BUCKET}/{RATINGS}",
-    "networks": ["linear", "mlp"],
     "epochs": 4,
     "patience": 0,
     "batch_size": 100,
+    "overrides": {"resnet": {"epochs": 2, "batch_size": 1000}},
 }
 PROGRAMS = {
     "bwrap": "bubblewrap",

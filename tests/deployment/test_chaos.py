@@ -30,7 +30,7 @@ pytestmark = [
 
 HURT_AT = 3  # epochs
 MID_RUN = CONF | {"epochs": 12}
-TINY = CONF | {"networks": ["linear"], "epochs": 2}
+TINY = CONF | {"networks": ["linear"], "epochs": 2, "overrides": {}}
 MANY = 20
 WELL_SECONDS = 300
 POWER_SECONDS = 240
