@@ -116,10 +116,10 @@ def test_the_report_is_drawn_of_the_networks_that_were_chosen(parsed: dict[str, 
     assert parsed["report_rule"] == "none_failed_min_one_success"
 
 
-def test_a_run_that_fails_is_told_of_and_any_run_can_be_cleared(parsed: dict[str, Any]) -> None:
+def test_a_run_that_fails_or_is_late_is_told_of(parsed: dict[str, Any]) -> None:
     assert parsed["run_failed"] == ["run_failed"]
     assert set(map(tuple, parsed["task_failed"].values())) == {("keep_error",)}
-    assert parsed["late"] == [], "a run with a deadline cannot be cleared in Airflow 3.3.2"
+    assert parsed["late"] == [["RunMade", 12 * 3600.0, "mf_airflow.notify.deadline_missed"]]
 
 
 def test_the_form_has_every_parameter_with_title_description_and_section(

@@ -89,7 +89,7 @@ def run_failed(context: Context) -> None:
 def deadline_missed(context: Mapping[str, Any]) -> None:
     """Tell that a run is late, unless it has ended; Airflow hands over the run as REST would."""
     if context["dag_run"]["state"] in ENDED:
-        return  # it failed, which was told: of a success Airflow drops the deadline
+        return  # one that failed keeps its deadline, and so does one that a person marked
     dag_id, run_id = context["dag_run"]["dag_id"], context["dag_run"]["dag_run_id"]
     due = context["deadline"]["deadline_time"]
     title = f"{dag_id} is late: it was due at {due}"

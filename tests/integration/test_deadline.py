@@ -14,7 +14,7 @@ from mf_airflow.rest import DAG
 from tests.mf_airflow import mailbox
 from tests.waiting import wait
 
-HOURS = 0.001
+HOURS = 0.002
 LONG = {"networks": ["linear"], "epochs": 1000, "patience": 0, "batch_size": 100}
 
 
@@ -31,18 +31,25 @@ def test_a_late_run_is_told_of_once_and_its_tasks_can_be_cleared(
         with stack.running(tmp_path / "stack", port=port, scheduled=False) as running:
             airflow = running.airflow
             airflow.trigger("late", LONG | {"dataset": data.as_uri()})
+            # While the deadline stands: where it has passed, Airflow's own reference fails no more.
+            _clear(airflow, "publish")
+            assert "/hook" not in posts.got
             wait(lambda: airflow.progress("late", "train_linear") is not None, 90, str)
             wait(lambda: "/hook" in posts.got, 30, str)
             message = msgspec.json.decode(posts.got.pop("/hook"), type=Message)
-            chosen = {"dag_run_id": "late", "task_ids": ["train_linear"], "only_failed": False}
-            airflow._ask(
-                "POST", f"/api/v2/dags/{DAG}/clearTaskInstances", chosen | {"dry_run": False}
-            )
+            _clear(airflow, "train_linear")
             wait(lambda: _tries(airflow, "train_linear") > 1, 30, str)
             assert airflow.run_state("late") == "running"
             airflow.end_unfinished_runs()
     assert (message.event, message.run_id) == ("deadline_missed", "late")
     assert "/hook" not in posts.got
+
+
+def _clear(airflow: stack.Airflow, task_id: str) -> None:
+    """Clear a task of the run as the UI does; raises `RequestRefused` where Airflow cannot."""
+    chosen = {"dag_run_id": "late", "task_ids": [task_id], "only_failed": False, "dry_run": False}
+    answer = airflow._ask("POST", f"/api/v2/dags/{DAG}/clearTaskInstances", chosen)
+    assert answer["total_entries"] == 1
 
 
 def _tries(airflow: stack.Airflow, task_id: str) -> int:

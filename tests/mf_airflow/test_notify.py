@@ -269,7 +269,10 @@ def test_a_late_run_is_told_with_when_it_was_due(told: list[Message]) -> None:
     assert message.text == f"{message.title}\nrun {RUN}\n{URL}"
 
 
-def test_of_a_run_that_has_ended_it_is_not_told_that_it_is_late(told: list[Message]) -> None:
-    run = {"dag_id": "movielens_mf", "dag_run_id": RUN, "state": "failed"}
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_of_a_run_that_has_ended_it_is_not_told_that_it_is_late(
+    told: list[Message], state: str
+) -> None:
+    run = {"dag_id": "movielens_mf", "dag_run_id": RUN, "state": state}
     notify.deadline_missed({"dag_run": run, "deadline": {"id": "1", "deadline_time": "then"}})
     assert told == []
