@@ -12,7 +12,7 @@ export PYTHONPATH := .:plugins
 PY := .venv/bin/python
 STACK := $(PY) -m mf_airflow.local_stack
 
-.PHONY: run up down test check fix bench chaos chaos-deployment lock audit help install install-dev env test-images
+.PHONY: run up down test check fix bench chaos lock audit help install install-dev env test-images
 
 run: install ## Retrain once, end to end, on an embedded stack; CONF='{…}' passes parameters
 	@exec $(STACK) run --conf "$$CONF"
@@ -39,11 +39,8 @@ fix: install-dev ## Mend what can be mended without thought: formatting, imports
 bench: install ## Measure the trainer against the notebook's loop; writes output/bench.json
 	@$(PY) -m benchmarks
 
-chaos: install-dev ## Hurt a cluster in every way, and write the table in ARCHITECTURE.md
-	@MF_WRITE_TABLE=ARCHITECTURE.md $(PY) -m pytest -m slow tests/cluster/test_chaos.py
-
-chaos-deployment: install-dev ## Kill each service of docker-compose.yaml in mid-run, without Docker, as root; 25 min
-	@MF_WRITE_TABLE=ARCHITECTURE.md $(PY) -m pytest -m slow tests/deployment/test_chaos.py
+chaos: install-dev ## Hurt docker-compose.yaml at work in every way, without Docker, as root, and write the tables in ARCHITECTURE.md; 30 min
+	@MF_WRITE_TABLE=ARCHITECTURE.md $(PY) -m pytest -m "" tests/deployment/test_trainings.py tests/deployment/test_services.py
 
 lock: ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt
 	@tools/lock
@@ -63,7 +60,7 @@ install-dev:
 env: ## Write .env and the secrets that docker-compose.yaml runs on; once
 	@tools/env
 
-test-images: install-dev ## Build what is in the images, without Docker, and try it; downloads 3 GB
+test-images: install-dev ## Build the images by Buildah, without Docker, as root, and try what is in them; downloads 3 GB; 10 min
 	@$(PY) -m pytest -m slow tests/docker/test_images.py
 
 # What works on a deployment with Docker from time to time; docs/operations.md. FOLDER=backups/monday names a backup.

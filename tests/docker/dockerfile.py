@@ -1,16 +1,10 @@
-"""Read docker/Dockerfile, and do what it does in a folder, without Docker.
-
-Its stages become one: where Docker would copy a folder from another stage, it is there already. What
-needs root is left out: Debian's packages and users.
-"""
+"""Read docker/Dockerfile: the steps of a target, and the variables that its image sets."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +12,6 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
 PREFIX = "/opt/airflow"
-OF_ROOT = ("apt-get ", "groupadd ")
 
 
 class Step(NamedTuple):
@@ -50,43 +43,6 @@ def environment(target: str) -> dict[str, str]:
     return variables
 
 
-def folder_of(image: Path) -> Path:
-    """Return where the image's own folder lies below `image`."""
-    return image / PREFIX.lstrip("/")
-
-
-def moved(text: str, image: Path) -> str:
-    """Return a text of an image as it reads where that lies below `image`."""
-    return text.replace(PREFIX, str(folder_of(image)))
-
-
-def build(target: str, image: Path, given: dict[str, str]) -> None:
-    """Do below `image` what the Dockerfile does for a target; `given` is the builder's environment."""
-    folder_of(image).mkdir(parents=True)
-    own = {name: moved(value, image) for name, value in environment(target).items()}
-    for step in steps(target):
-        if step.verb == "COPY":
-            _copy(step.words, image)
-        elif step.verb == "RUN" and not step.words.startswith(OF_ROOT):
-            last = step.stage == target
-            run(moved(step.words, image), image, given | own if last else given)
-
-
-def run(command: str, image: Path, variables: dict[str, str]) -> str:
-    """Run a command of an image in its folder, and return what it says; fails where it fails."""
-    done = subprocess.run(
-        ["sh", "-c", command],
-        cwd=folder_of(image),
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}:\n{done.stdout}"
-    return done.stdout
-
-
 def _all_steps() -> Iterator[Step]:
     text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
     stage = ""
@@ -113,16 +69,3 @@ def _pairs(words: str) -> Iterator[tuple[str, str]]:
     for pair in shlex.split(words):
         name, _, value = pair.partition("=")
         yield name, value
-
-
-def _copy(words: str, image: Path) -> None:
-    *sources, to = words.split()
-    target = folder_of(image) / to
-    for source in sources:
-        if source.startswith("--from="):
-            return
-        if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            target.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / source, target)

@@ -1,177 +1,265 @@
-"""What is in the images, built in a clean folder by the Dockerfile's own steps: `make test-images`.
+"""The images, built by Buildah from docker/Dockerfile, and what runs in them: `make test-images`.
 
-It takes minutes, and downloads 3 GB. Only the machine is another one: its Python, and its copies of the
-few libraries that the Dockerfile takes from Debian.
+It takes minutes, downloads 3 GB, and needs root. Only the Python is another one: Debian's 3.11, of an older
+patch version than Docker Hub's python:3.11.15-slim-bookworm.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
+import shlex
 import shutil
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mf_airflow import servers
-from mf_airflow.process import Process
-from tests.docker import compose, dockerfile
-from tests.docker.dockerfile import folder_of, moved, run
+from mf_airflow.process import Process, free_ports
+from tests.deployment.compose import checkout
+from tests.docker import buildah, compose
+from tests.docker.buildah import Container, Storage
+from tests.docker.dockerfile import PREFIX
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(buildah.why_not()), reason=buildah.why_not()),
+]
 
-# What Debian's slim image has (libc6, libgcc-s1, libstdc++6, zlib1g), and what the Dockerfile adds.
-SLIM = {"libc.so.6", "libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libstdc++.so.6", "libutil.so.1", "libz.so.1"}  # fmt: skip
-ADDED = {"libgomp1": "libgomp.so.1", "libquadmath0": "libquadmath.so.0"}
-
-
-def built(target: str, folder: Path) -> Path:
-    image = folder / target
-    try:
-        dockerfile.build(target, image, builder())
-    except BaseException:
-        shutil.rmtree(image)
-        raise
-    return image
-
-
-def builder() -> dict[str, str]:
-    """Return the environment of the build: ours, without what would let it find our own packages."""
-    left_out = ("PYTHON", "AIRFLOW", "MF_", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-
-
-def environment(target: str, image: Path) -> dict[str, str]:
-    """Return the environment that an image gives to a process."""
-    own = {name: moved(value, image) for name, value in dockerfile.environment(target).items()}
-    return {"HOME": str(image)} | own
+# MiB that each adds to Python's image, and a tenth more.
+MOST = {"airflow": 840, "gpu": 4130}
+WRITABLE = {"cache", "home", "leases", "logs"}
+CODE = {"dags", "docker", "mftasks", "plugins", "venv"}
+FOR_ALL = {"/tmp", "/var/tmp", "/run/lock"}
+# What Python and people load or run; other libraries are found through these.
+LOADED = r"-name '*.so' ! -name 'lib*' -o -name libmxnet.so -o -path '*/pginstall/bin/*' -o -path '*/nvidia/*/lib/*'"
+RUN = "python -m mftasks run --set dataset=file:///given/ratings.csv --set networks='[\"linear\"]' --set epochs=1"
+FOLDERS = {"MF_CACHE": f"{PREFIX}/cache", "MF_LEASES": f"{PREFIX}/leases"}
+DRIVER = "/usr/lib/x86_64-linux-gnu/libcuda.so.1"  # where NVIDIA's toolkit mounts it
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give what is in the image `airflow`."""
-    image = built("airflow", tmp_path_factory.mktemp("image"))
-    yield image
-    shutil.rmtree(image)
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a checkout that has been deployed from: with secrets."""
+    folder = checkout(tmp_path_factory.mktemp("source"))
+    (folder / ".git").mkdir(exist_ok=True)
+    compose.made_env(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give what is in the image `gpu`."""
-    image = built("gpu", tmp_path_factory.mktemp("image"))
-    yield image
-    shutil.rmtree(image)
+def storage(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Iterator[Storage]:
+    with buildah.storage(tmp_path_factory.mktemp("storage"), source) as given:
+        yield given
 
 
-def test_airflow_is_of_the_version_that_was_asked_for(airflow: Path) -> None:
-    said = run("airflow version", airflow, environment("airflow", airflow))
-    requirements = (compose.ROOT / "docker" / "requirements.txt").read_text()
-    assert f"apache-airflow=={said.strip()}\n" in requirements
+@pytest.fixture(params=["airflow", "gpu"])
+def target(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-def test_it_needs_no_library_that_neither_a_wheel_nor_the_dockerfile_brings(airflow: Path) -> None:
-    asked = "find venv -name '*.so*' -type f -exec ldd {} + 2>/dev/null || true"
-    said = run(asked, airflow, environment("airflow", airflow))
-    debians = set(re.findall(r"=> /(?:usr/)?lib/\S+/(\S+) ", said))
-    assert debians - SLIM == set(ADDED.values())
-    installed = next(step.words for step in dockerfile.steps("airflow") if "apt-get" in step.words)
-    assert all(package in installed.split() for package in ADDED)
+@pytest.fixture
+def either(storage: Storage, target: str) -> Iterator[Container]:
+    """Give a container of each image."""
+    with storage.container(target) as container:
+        yield container
 
 
-def test_everything_runs_from_the_image_and_nothing_from_this_checkout(airflow: Path) -> None:
-    asked = "import airflow, mftasks, mf_airflow; print(airflow, mftasks, mf_airflow)"
-    said = run(f"python -c '{asked}'", airflow, environment("airflow", airflow))
-    assert said.count(str(folder_of(airflow))) == 3
+@pytest.fixture
+def airflow(storage: Storage) -> Iterator[Container]:
+    """Give a container of the image `airflow`."""
+    with storage.container("airflow") as container:
+        yield container
 
 
-def test_the_whole_flow_runs_in_the_image(airflow: Path, tmp_path: Path) -> None:
-    data = tmp_path / "ratings.csv"
+@pytest.fixture
+def gpu(storage: Storage) -> Iterator[Container]:
+    """Give a container of the image `gpu`."""
+    with storage.container("gpu") as container:
+        yield container
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    """Give a folder with ratings that an image's user may write to."""
     lines = [f"{user},{item},{1 + (user * item) % 5}" for user in range(40) for item in range(30)]
-    data.write_text("\n".join(["user_id,item_id,rating", *lines]) + "\n")
-    settings = ("dataset=" + data.as_uri(), 'networks=["linear"]', "epochs=1")
-    chosen = " ".join(f"--set '{each}'" for each in settings)
-    command = f"python -m mftasks run --store {(tmp_path / 'store').as_uri()} {chosen}"
-    given = {"MF_CACHE": str(tmp_path / "cache"), "MF_LEASES": str(tmp_path / "leases")}
-    run(command, airflow, environment("airflow", airflow) | given)
-    assert list((tmp_path / "store").rglob("manifest.json"))
+    folder = tmp_path / "given"
+    folder.mkdir()
+    folder.chmod(0o777)
+    (folder / "ratings.csv").write_text("\n".join(["user_id,item_id,rating", *lines]) + "\n")
+    return folder
 
 
-def test_a_worker_is_well_until_its_broker_is_gone(airflow: Path, tmp_path: Path) -> None:
-    service = compose.parsed(compose.made_env(tmp_path))["services"]["worker"]
+def test_airflow_is_of_the_version_that_was_asked_for(either: Container) -> None:
+    said = either.run("airflow version")
+    requirements = (compose.ROOT / "docker" / "requirements.txt").read_text()
+    assert f"apache-airflow=={said.split()[-1]}\n" in requirements
+
+
+def test_every_library_is_in_the_image_but_the_driver(either: Container, target: str) -> None:
+    said = either.run(f"find venv -type f \\( {LOADED} \\) -exec ldd {{}} + 2>/dev/null || true")
+    assert said.count(" => ") > 500
+    missing = set(re.findall(r"(\S+) => not found", said))
+    assert missing == ({"libcuda.so.1"} if target == "gpu" else set())
+
+
+def test_everything_runs_from_the_image(airflow: Container) -> None:
+    asked = "import airflow, mftasks, mf_airflow; print(airflow, mftasks, mf_airflow)"
+    assert airflow.run(f"python -c '{asked}'").count(f"'{PREFIX}/") == 3
+
+
+def test_an_image_brings_code_and_libraries_and_nothing_else(either: Container) -> None:
+    assert set(either.run("ls -A").split()) == WRITABLE | CODE
+    assert either.run("ls -A docker").split() == ["verify"]
+    assert either.run(f"find {' '.join(WRITABLE)} -mindepth 1") == ""
+    assert either.run("find . -name .git -o -name '.env*' -o -name tests -type d") == ""
+
+
+def test_an_image_tells_no_secret(
+    storage: Storage, either: Container, target: str, source: Path, tmp_path: Path
+) -> None:
+    files = sorted((source / ".secrets").iterdir())
+    last_words = [line.split()[-1] for file in files for line in file.read_text().splitlines()]
+    told = {word for word in last_words if len(word) > 15}
+    assert len(told) >= len(files)
+    (tmp_path / "secrets").write_text("".join(f"{each}\n" for each in told))
+    asked = "grep --recursive --files-with-matches --fixed-strings --file=/secrets ."
+    either.run(f"{asked}; test $? -eq 1", f"{tmp_path / 'secrets'}:/secrets:ro", user="0")
+    assert not [each for each in told if each in storage.said_of(target)]
+
+
+def test_its_user_can_write_nowhere_but_where_volumes_are_mounted(either: Container) -> None:
+    assert either.run("id -u; id -g").split() == ["50000", "50000"]
+    found = either.run("find / -xdev -writable ! -type l 2>/dev/null || true").split()
+    assert set(found) == FOR_ALL | {f"{PREFIX}/{name}" for name in WRITABLE}
+
+
+def test_an_image_is_no_larger_than_it_was(
+    storage: Storage, either: Container, target: str
+) -> None:
+    with storage.base() as base:
+        added = either.megabytes() - base.megabytes()
+    assert 0.8 * MOST[target] < added < MOST[target]
+
+
+def test_the_whole_flow_runs_in_the_image(
+    either: Container, target: str, given: Path, tmp_path: Path
+) -> None:
+    driver = [f"{_driver(tmp_path, either)}:{DRIVER}:ro"] if target == "gpu" else []
+    command = f"{RUN} --store file:///given/store"
+    either.run(command, f"{given}:/given", *driver, variables=FOLDERS)
+    assert list((given / "store").rglob("manifest.json"))
+
+
+def test_the_whole_flow_runs_in_the_image_on_s3(
+    airflow: Container, given: Path, tmp_path: Path
+) -> None:
+    with servers.seaweedfs(tmp_path / "s3", bucket="movielens") as s3:
+        own = s3.environment() | FOLDERS
+        airflow.run(RUN, f"{given}:/given:ro", variables=own)
+        kept = [each["Key"] for each in s3.client().list_objects_v2(Bucket=s3.bucket)["Contents"]]
+    assert [key for key in kept if key.endswith("manifest.json")]
+
+
+def test_people_can_log_in(airflow: Container, tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    manager = "AIRFLOW__CORE__AUTH_MANAGER"
+    own = {
+        manager: _service(tmp_path)["environment"][manager],
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{PREFIX}/home/airflow.db",
+    }
+    airflow.run("airflow db migrate", variables=own)
+    command = airflow.command("exec airflow api-server --workers 1", variables=own)
+    with _running(command, tmp_path / "log") as server:
+        server.wait_for(lambda: _page(f"http://127.0.0.1:{port}/auth/login/"), seconds=90)
+
+
+def _page(url: str) -> bool:
+    """Say whether a page for somebody who would rather read German is there."""
+    asked = urllib.request.Request(url, headers={"Accept-Language": "de"})
+    with contextlib.suppress(ConnectionError, urllib.error.URLError):
+        return b'name="password"' in urllib.request.urlopen(asked, timeout=20).read()
+    return False
+
+
+def test_a_worker_is_well_until_its_broker_is_gone(airflow: Container, tmp_path: Path) -> None:
+    service = _service(tmp_path)
+    secrets = tmp_path / ".secrets"
+    secrets.chmod(0o755)
     (tmp_path / "redis").mkdir()
     with servers.redis(tmp_path / "redis") as broker:
-        given = _variables(service["environment"], airflow, tmp_path, broker)
-        health = _resolved(service["healthcheck"]["test"][1:], given)
-        with _worker(service["command"], given, tmp_path / "log") as worker:
-            worker.wait_for(lambda: _code(health, given) == 0, seconds=60)
-    assert _code(health, given) == 1
+        (secrets / "redis_password").write_text(broker.password)
+        given = (f"{secrets}:/run/secrets:ro",)
+        own = _variables(service["environment"], broker.port)
+        test = shlex.join(service["healthcheck"]["test"][1:])
+        health = airflow.command(test, *given, variables=own)
+        command = airflow.command(f"exec {shlex.join(service['command'])}", *given, variables=own)
+        with _running(command, tmp_path / "log") as worker:
+            worker.wait_for(lambda: _code(health) == 0, seconds=90)
+    assert _code(health) == 1
 
 
-def _variables(
-    asked: dict[str, str], image: Path, folder: Path, broker: servers.RedisServer
-) -> dict[str, str]:
-    (folder / ".secrets" / "redis_password").chmod(0o600)
-    (folder / ".secrets" / "redis_password").write_text(broker.password)
-    return environment("airflow", image) | {
+def _service(folder: Path) -> dict[str, Any]:
+    """Return what compose says of a worker, with an .env and secrets in a folder."""
+    return compose.parsed(compose.made_env(folder))["services"]["worker"]
+
+
+def _variables(asked: dict[str, str], broker: int) -> dict[str, str]:
+    return {
         name: value.replace("$$", "$")
-        .replace("/run/secrets", str(folder / ".secrets"))
-        .replace("@redis:6379", f"@127.0.0.1:{broker.port}")
+        .replace("@redis:6379", f"@127.0.0.1:{broker}")
         .replace("statsd-exporter", "127.0.0.1")
-        .replace("/opt/airflow", str(folder))
         for name, value in asked.items()
     }
 
 
-def _resolved(command: list[str], given: dict[str, str]) -> list[str]:
-    found = shutil.which(command[0], path=given["PATH"])
-    assert found is not None
-    return [found, *command[1:]]
-
-
-def _code(command: list[str], given: dict[str, str]) -> int:
-    return subprocess.run(command, env=given, capture_output=True, check=False).returncode
+def _code(command: list[str]) -> int:
+    return subprocess.run(command, capture_output=True, check=False).returncode
 
 
 @contextlib.contextmanager
-def _worker(command: list[str], given: dict[str, str], log: Path) -> Iterator[Process]:
-    process = Process("worker", _resolved(command, given), log, environment=given, grace=5)
+def _running(command: list[str], log: Path) -> Iterator[Process]:
+    process = Process(log.stem, command, log, grace=15)
     try:
         yield process
     finally:
         process.stop()
 
 
-def test_the_gpu_image_needs_nothing_but_the_driver(gpu: Path, tmp_path: Path) -> None:
-    given = environment("gpu", gpu)
-    assert "no driver of NVIDIA here" in run("docker/verify", gpu, given)
-    driver = _driver(tmp_path, _of_the_driver(gpu, given))
-    given["LD_LIBRARY_PATH"] = f"{driver.parent}:{given['LD_LIBRARY_PATH']}"
-    assert "MXNet 1.9.1" in run("docker/verify", gpu, given)
+def test_the_gpu_image_needs_nothing_but_the_driver(gpu: Container, tmp_path: Path) -> None:
+    assert "no driver of NVIDIA here" in gpu.run("docker/verify")
+    driver = f"{_driver(tmp_path, gpu)}:{DRIVER}:ro"
+    assert "MXNet 1.9.1" in gpu.run("docker/verify", driver)
     asked = (
         "from mftasks.mx import mx; "
         "on = [name for name, one in mx.runtime.Features().items() if one.enabled]; "
         "print('CUDA' in on, 'CUDNN' in on, mx.context.num_gpus(), mx.nd.ones(3).sum().asscalar())"
     )
-    said = run(f'python -c "{asked}"', gpu, given)
+    said = gpu.run(f'python -c "{asked}"', driver)
     assert said.splitlines()[-1] == "True True 0 3.0"
 
 
-def _of_the_driver(image: Path, given: dict[str, str]) -> set[str]:
-    """Return the names of the functions that no library in the image has."""
-    said = run("ldd -r venv/lib/python3.11/site-packages/mxnet/libmxnet.so", image, given)
-    missing = set(re.findall(r"undefined symbol: (\w+)", said))
-    assert missing
-    assert all(name.startswith("cu") for name in missing)
-    return missing
-
-
-def _driver(folder: Path, functions: set[str]) -> Path:
+def _driver(folder: Path, image: Container) -> Path:
     """Make a driver that has no device, for want of a real one: 100 is CUDA_ERROR_NO_DEVICE."""
+    assert shutil.which("gcc"), "apt-get install gcc"
     source, library = folder / "driver.c", folder / "libcuda.so.1"
+    functions = _of_the_driver(image)
     source.write_text("".join(f"int {name}() {{ return 100; }}\n" for name in functions))
     asked = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", library, source]
     subprocess.run(asked, check=True)
     return library
+
+
+def _of_the_driver(image: Container) -> set[str]:
+    """Return the names of the functions that no library in the image has."""
+    said = image.run("ldd -r venv/lib/python3.11/site-packages/mxnet/libmxnet.so 2>&1")
+    missing = set(re.findall(r"undefined symbol: (\w+)", said))
+    assert missing
+    assert all(name.startswith("cu") for name in missing)
+    return missing
