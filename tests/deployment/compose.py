@@ -28,6 +28,7 @@ from tests.deployment import image, service
 from tests.deployment.container import Container
 from tests.deployment.image import Images
 from tests.deployment.network import Networks
+from tests.deployment.service import Service
 from tests.docker.compose import ROOT, tool
 
 EVERY_SECONDS = 0.1
@@ -50,39 +51,36 @@ class Deployment:
     def __init__(self, checkout: Path, folder: Path) -> None:
         self.rendered = _rendered(checkout)
         config = json.loads(self.rendered)
-        self.services = {
-            name: service.read(given)
-            for name, given in config["services"].items()
-            if not image.missing(given["image"])
-        }
+        self.services = _services(self.rendered)
         self.memory = {
             name: int(given["deploy"]["resources"]["limits"]["memory"])
             for name, given in config["services"].items()
         }
         self.folder = folder
         self.containers: list[Container] = []
+        self._checkout = checkout
         self._files = {name: Path(given["file"]) for name, given in config["secrets"].items()}
         self._images = Images(checkout, folder / "images")
         self._networks = Networks(config["networks"])
         self._closing = threading.Event()
         self._error: BaseException | None = None
-        self._began = time.monotonic()
         (folder / "logs").mkdir()
         for name in self.services:
             self.add(name)
         self._engine = threading.Thread(target=self._run)
         self._engine.start()
 
-    def add(self, name: str) -> Container:
+    def add(self, name: str, **settings: str) -> Container:
         """Add a container of a service; those after the first are as on hosts of their own.
 
-        They share nothing with the first one but networks and secrets.
+        They share nothing with the first one but networks and secrets. Their host's .env may have other settings.
         """
-        number = 1 + sum(each.service is self.services[name] for each in self.containers)
+        number = 1 + sum(each.of == name for each in self.containers)
+        given = _services(_rendered(self._checkout, **settings)) if settings else self.services
         added = Container(
             f"{name}-{number}",
-            self.services[name],
-            self._images.of(self.services[name].image),
+            given[name],
+            self._images.of(given[name].image),
             self._files,
             lambda volume: self.folder / f"host-{number}" / volume,
             self._networks,
@@ -94,12 +92,17 @@ class Deployment:
             each.hosts.write_text(self._hosts(each))
         return added
 
+    def remove(self, container: Container) -> None:
+        """End a container at once, and know it no more."""
+        self.containers.remove(container)
+        container.power_off()
+
     def container(self, name: str) -> Container:
         """Return a container: worker-1, or worker for the first one."""
         return next(each for each in self.containers if each.name in (name, f"{name}-1"))
 
-    def wait_until_healthy(self, within: float = 240) -> float:
-        """Wait until all are well, or have done what they do once; return how long it took."""
+    def wait_until_healthy(self, within: float = 240) -> None:
+        """Wait until all but those that stay off are well, or have done what they do once."""
         end = time.monotonic() + within
         while waiting := [each for each in self.containers if not self._is_well(each)]:
             if self._error is not None:
@@ -108,7 +111,6 @@ class Deployment:
             failed = [each for each in waiting if each.failed]
             assert not failed, self.said(failed)
             time.sleep(EVERY_SECONDS)
-        return time.monotonic() - self._began
 
     def reach(self, name: str, port: int) -> str:
         """Return where a port of a container that is not published can be reached, by tests."""
@@ -134,10 +136,14 @@ class Deployment:
                 took |= zip(names, threads.map(Container.stop, now), strict=True)
         return took
 
-    def start_again(self) -> None:
-        """Start all that was stopped, those that others need first; what is done once is not repeated."""
-        stopped = [each for each in self.containers if each.service.restart != "no"]
+    def start_again(self, within: float = 240) -> None:
+        """Start all that stay off, those that others need first; what is done once is not repeated."""
+        stopped = [
+            each for each in self.containers if each.stays_off and each.service.restart != "no"
+        ]
+        end = time.monotonic() + within
         while stopped:
+            assert time.monotonic() < end, self.said(self.containers)
             for each in [one for one in stopped if self._may_start(one)]:
                 each.start_again()
                 stopped.remove(each)
@@ -148,7 +154,7 @@ class Deployment:
         self._closing.set()
         self._engine.join()
         for each in self.containers:
-            each.remove()
+            each.power_off()
         self._networks.close()
 
     def _run(self) -> None:
@@ -181,7 +187,7 @@ class Deployment:
 
     def _is_well(self, container: Container) -> bool:
         once = container.service.restart == "no"
-        return container.succeeded if once else container.health.healthy
+        return container.succeeded if once else container.stays_off or container.health.healthy
 
     def _hosts(self, seen_by: Container) -> str:
         """Return /etc/hosts: itself first, then whom it reaches over a network, by all their names."""
@@ -211,12 +217,21 @@ def running(checkout: Path, folder: Path) -> Iterator[Deployment]:
         deployment.close()
 
 
-def _rendered(checkout: Path) -> str:
-    """Return what compose makes of the file and of .env, as JSON."""
+def _services(rendered: str) -> dict[str, Service]:
+    """Return the services whose images can be had here."""
+    return {
+        name: service.read(given)
+        for name, given in json.loads(rendered)["services"].items()
+        if not image.missing(given["image"])
+    }
+
+
+def _rendered(checkout: Path, **settings: str) -> str:
+    """Return what compose makes of the file and of .env, but for some settings, as JSON."""
     return subprocess.run(
         [tool("docker-compose"), "config", "--format", "json"],
         cwd=checkout,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]},
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **settings},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -6,6 +6,7 @@ service's user on a read-only file system without any capability. Its first proc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -85,6 +86,11 @@ class Container:
         """Say whether what it is there for once has failed."""
         return self.service.restart == "no" and any(self.ends)
 
+    @property
+    def stays_off(self) -> bool:
+        """Say whether it was stopped, and nobody has had it started again."""
+        return self._stopped
+
     def start(self) -> None:
         """Start it, and return once its command runs."""
         info, told = os.pipe()
@@ -122,6 +128,7 @@ class Container:
     def _ended(self, code: int) -> None:
         self.ends.append(code)
         self.health.stop()
+        self._networks.unplug(self.addresses.values())
         again = self.service.restart == "unless-stopped" and not self._stopped
         steady = time.monotonic() - self.starts[-1] > STEADY_SECONDS
         self._pause = FIRST_PAUSE_SECONDS if steady else min(2 * self._pause, LONGEST_PAUSE_SECONDS)
@@ -132,13 +139,18 @@ class Container:
         if self.running:
             os.kill(self.init, signal.SIGKILL)
 
+    def ask_to_stop(self) -> None:
+        """Send it the signal by which it is stopped, and do not wait; it stays off then."""
+        self._stopped, self._again_at = True, 0.0
+        if self.running:
+            self.main().send_signal(signal.Signals[self.service.stop_signal])
+
     def stop(self) -> float:
         """Ask it to stop, and return how long that took; kill it when its time is over."""
-        self._stopped, self._again_at = True, 0.0
         began = time.monotonic()
+        self.ask_to_stop()
         if self.running:
             assert self._process is not None
-            self.main().send_signal(signal.Signals[self.service.stop_signal])
             try:
                 self._process.wait(seconds(self.service.stop_grace_period))
             except subprocess.TimeoutExpired:
@@ -150,8 +162,8 @@ class Container:
         """Have it started after it was stopped."""
         self._stopped, self._again_at = False, time.monotonic()
 
-    def remove(self) -> None:
-        """End it at once, for good."""
+    def power_off(self) -> None:
+        """End all its processes in the same moment, and let it stay off."""
         self._stopped, self._again_at = True, 0.0
         with self._lock:
             self.health.stop()
@@ -185,8 +197,11 @@ class Container:
         return min(psutil.Process(self.init).children(), key=psutil.Process.create_time)
 
     def processes(self) -> list[psutil.Process]:
-        """Return all its processes but its init."""
-        return psutil.Process(self.init).children(recursive=True)
+        """Return all its processes but its init, none while it is off."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if self.running:
+                return psutil.Process(self.init).children(recursive=True)
+        return []
 
     def _as_user(self) -> list[str]:
         user, _, group = self.service.user.partition(":")
@@ -228,14 +243,14 @@ class Container:
         written: dict[str, Path] = {}
         for mount in self.service.volumes:
             if mount.type == "volume":
-                written[mount.target] = self._volume(mount.source)
+                written[mount.target] = self.volume(mount.source)
             else:
                 (read if mount.read_only else written)[mount.target] = Path(mount.source)
         every = [("--ro-bind", str(path), at) for at, path in read.items()]
         every += [("--bind", str(path), at) for at, path in written.items()]
         return sorted(every, key=lambda mount: mount[2])
 
-    def _volume(self, name: str) -> Path:
+    def volume(self, name: str) -> Path:
         """Return the folder of a volume, which belongs to the user as in the images."""
         folder = self._volumes(name)
         if not folder.exists():

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import psutil
 
 from mf_airflow.environment import USER
 from mf_airflow.process import free_ports
-from mf_airflow.rest import DAG, Airflow
+from mf_airflow.rest import DAG, Airflow, RequestRefused
 from mf_airflow.seaweedfs import S3Server
-from tests.cluster import chaos
-from tests.deployment import compose
+from tests.deployment import compose, logs
 from tests.deployment.compose import Deployment
 from tests.deployment.container import Container
 from tests.docker import keys
@@ -45,6 +46,8 @@ PROGRAMS = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "wget": "wget",  # asks some services for their health
 }
+CALMLY_SECONDS = 0.5
+CHECKPOINT_SECONDS = 1.0
 ENDED = ("success", "failed")
 
 
@@ -76,30 +79,42 @@ class Deployed:
         """Start a run."""
         self.airflow.trigger(run_id, conf)
 
-    def wait_for_end(self, run_id: str, within: float = 240) -> str:
-        """Wait until a run has ended; return how."""
-        wait(lambda: self.airflow.run_state(run_id) in ENDED, within, lambda: self.said(run_id))
-        return self.airflow.run_state(run_id)
+    def wait_for_end(self, run_id: str, within: float = 600) -> str:
+        """Wait until a run has ended, though Airflow may not answer for a while; return how."""
+        states = [""]
+
+        def ended() -> bool:
+            with contextlib.suppress(httpx.TransportError, RequestRefused):
+                states.append(self.airflow.run_state(run_id))
+            return states[-1] in ENDED
+
+        wait(ended, within, lambda: self.said(run_id), every=CALMLY_SECONDS)
+        return states[-1]
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Send a request about the DAG to Airflow that the product itself never makes."""
+        return self.airflow._ask(method, f"/api/v2/dags/{DAG}/{path}", body)
 
     def hosts(self, run_id: str) -> dict[str, Container | None]:
         """Return which container ran each task of a run."""
         by_name = {each.hostname: each for each in self.deployment.containers}
-        listed = self.airflow._ask("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")
+        listed = self.ask("GET", f"dagRuns/{run_id}/taskInstances")
         return {one["task_id"]: by_name.get(one["hostname"]) for one in listed["task_instances"]}
+
+    def gpu_workers(self) -> list[Container]:
+        """Return the containers that train."""
+        return [each for each in self.deployment.containers if each.of == "gpu-worker"]
 
     def said(self, run_id: str) -> str:
         """Return how the tasks of a run are doing, for a person who wonders why it went wrong."""
+        told = logs.ends(self.deployment.folder, run_id)
         with contextlib.suppress(Exception):
-            tasks = self.airflow.tasks(run_id)
-            logs = (
-                f"{task}\n" + "\n".join(self.airflow.log_lines(run_id, task)[-8:]) for task in tasks
-            )
-            return "\n".join(logs)
-        return self.deployment.said(self.deployment.containers)
+            return "\n".join([*map(str, self.airflow.tasks(run_id)), told])
+        return f"{self.deployment.said(self.deployment.containers)}\n{told}"
 
 
 def trainings(container: Container) -> list[psutil.Process]:
-    """Return the processes that train in a container."""
+    """Return the processes that train in a container, not those that guard them."""
     training = ["-m", "mftasks", "train"]
     return [each for each in container.processes() if words(each)[1:4] == training]
 
@@ -134,9 +149,18 @@ def running(folder: Path, airflow_settings: str = "", **settings: str) -> Iterat
         airflow.log_in(USER, (secrets / "admin_password").read_text())
         store = f"http://{deployment.reach('seaweedfs', 8333)}"
         deployed = Deployed(deployment, secrets, airflow.address, airflow, store)
-        body = chaos.ratings(folder / "ratings.csv").read_bytes()
+        body = _ratings(folder / "ratings.csv").read_bytes()
         deployed.s3("worker").client().put_object(Bucket=BUCKET, Key=RATINGS, Body=body)
         yield deployed
+
+
+@contextlib.contextmanager
+def with_two_gpu_workers(folder: Path) -> Iterator[Deployed]:
+    """Run a deployment with a second GPU worker, on another host; all put checkpoints often."""
+    with running(folder, MF_CHECKPOINT_SECONDS=str(CHECKPOINT_SECONDS)) as given:
+        given.deployment.add("gpu-worker")
+        given.deployment.wait_until_healthy()
+        yield given
 
 
 def _set(path: Path, **settings: str) -> None:
@@ -146,3 +170,14 @@ def _set(path: Path, **settings: str) -> None:
         line = re.compile(rf"^#?{name}=.*$", re.MULTILINE)
         text = line.sub(f"{name}={value}", text) if line.search(text) else f"{text}{name}={value}\n"
     path.write_text(text)
+
+
+def _ratings(path: Path) -> Path:
+    """Write 100,000 ratings of a seeded low-rank matrix of 2000 users and 800 items."""
+    random = np.random.default_rng(7)
+    full = 3.5 + random.normal(0, 0.6, (2000, 4)) @ random.normal(0, 0.6, (4, 800))
+    users, items = np.divmod(random.choice(full.size, 100_000, replace=False), full.shape[1])
+    stars = np.clip(np.rint(full[users, items]), 1, 5).astype(int)
+    table = np.stack([users, items, stars], axis=1)
+    np.savetxt(path, table, "%d", ",", header="user_id,item_id,rating", comments="")
+    return path

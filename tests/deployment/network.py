@@ -29,6 +29,7 @@ class Networks:
         self._numbers = {name: n for n, name in enumerate(names)}
         self._given = dict.fromkeys(self._numbers, 1)
         self._links = 0
+        self._plugged: dict[str, str] = {}
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"]
         self._holder = subprocess.Popen(command)
         self._forwards: list[Forward] = []
@@ -58,6 +59,7 @@ class Networks:
         """Give the network namespace of a process an interface for each network's address."""
         for n, (name, address) in enumerate(addresses.items()):
             self._links += 1
+            self._plugged[address] = f"link{self._links}"
             # As with Docker, an address has one hardware address for ever: others remember it.
             hardware = "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
             peer = f"peer name eth{n} address {hardware} netns {pid}"
@@ -67,6 +69,16 @@ class Networks:
                 f"link set link{self._links} up",
             )
             _ip(pid, f"addr add {address}/24 dev eth{n}", f"link set eth{n} up")
+
+    def unplug(self, addresses: Iterable[str]) -> None:
+        """Take the interfaces of addresses away, as an engine does when a container ends.
+
+        A namespace outlives its processes while connections of theirs wait for an answer; until then two
+        would have the same address, and one of them refuse what is meant for the other.
+        """
+        plugged = [self._plugged.pop(each) for each in addresses if each in self._plugged]
+        # Those that have gone with their namespace are not found.
+        _ip(self._holder.pid, *(f"link del {link}" for link in plugged), force=True)
 
     def forward(self, address: str, port: int, listen: tuple[str, int] = ("127.0.0.1", 0)) -> int:
         """Publish a port of a container, and return on which one it is published here."""
@@ -138,13 +150,14 @@ def _pass_on(one: socket.socket, other: socket.socket) -> None:
                 to.pop(said).shutdown(socket.SHUT_WR)
 
 
-def _ip(pid: int, *commands: str) -> None:
-    """Run commands of `ip` in the network namespace of a process."""
+def _ip(pid: int, *commands: str, force: bool = False) -> None:
+    """Run commands of `ip` in the network namespace of a process; all of them, if by force."""
+    how = ["-force"] if force else []
     done = subprocess.run(
-        ["nsenter", "--target", str(pid), "--net", "ip", "-batch", "-"],
+        ["nsenter", "--target", str(pid), "--net", "ip", *how, "-batch", "-"],
         input="\n".join(commands),
         text=True,
         check=False,
         capture_output=True,
     )
-    assert done.returncode == 0, f"{commands}: {done.stderr}"
+    assert force or done.returncode == 0, f"{commands}: {done.stderr}"

@@ -1,4 +1,4 @@
-"""What a deployment does when a service of it dies: a row each, as a table in a Markdown file."""
+"""What scenarios measure, a row each, as two tables in a Markdown file: of trainings, and of services."""
 
 from __future__ import annotations
 
@@ -6,14 +6,47 @@ import msgspec
 
 from tests.tables import Table
 
-TABLE = Table(
+TRAININGS = Table(
+    "chaos",
+    (
+        "what happens",
+        "noticed after",
+        "epochs lost",
+        "trains again after",
+        "retries",
+        "same bundle",
+    ),
+)
+SERVICES = Table(
     "deployment",
     ("killed in mid-run", "well again after", "run took", "retries", "same bundles"),
 )
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one run; `well_seconds` count from the blow, and are None where there was none."""
+class TrainingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a blow to a training; seconds count from it, and are None where nothing was to notice."""
+
+    what: str
+    noticed_seconds: float | None
+    epochs_lost: int
+    again_seconds: float | None
+    retries: int
+    same_bundle: bool
+
+    def cells(self) -> tuple[str, ...]:
+        """Return what a table shows, in the order of its columns."""
+        return (
+            self.what,
+            _seconds(self.noticed_seconds, digits=1),
+            str(self.epochs_lost),
+            _seconds(self.again_seconds, digits=1),
+            str(self.retries),
+            _yes(self.same_bundle),
+        )
+
+
+class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a run; `well_seconds` count from the blow, and are None where there was none."""
 
     what: str
     well_seconds: float | None
@@ -23,6 +56,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     def cells(self) -> tuple[str, ...]:
         """Return what a table shows, in the order of its columns."""
-        well = "–" if self.well_seconds is None else f"{self.well_seconds:.0f} s"
-        same = "yes" if self.same_bundles else "no"
-        return (self.what, well, f"{self.run_seconds:.0f} s", str(self.retries), same)
+        return (
+            self.what,
+            _seconds(self.well_seconds, digits=0),
+            _seconds(self.run_seconds, digits=0),
+            str(self.retries),
+            _yes(self.same_bundles),
+        )
+
+
+def _seconds(seconds: float | None, *, digits: int) -> str:
+    return "–" if seconds is None else f"{seconds:.{digits}f} s"
+
+
+def _yes(true: bool) -> str:
+    return "yes" if true else "no"

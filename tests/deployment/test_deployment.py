@@ -41,10 +41,7 @@ Workspace(read()).store.put("written", b"1", "text/plain")
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Give a deployment that is healthy; on another host there is a second GPU worker."""
-    folder = tmp_path_factory.mktemp("deployment")
-    with deployed.running(folder, MF_CHECKPOINT_SECONDS="1") as given:
-        given.deployment.add("gpu-worker")
-        given.deployment.wait_until_healthy()
+    with deployed.with_two_gpu_workers(tmp_path_factory.mktemp("deployment")) as given:
         yield given
 
 
@@ -112,9 +109,8 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(running: Deployed) -> Watched:
     """Give a run that has ended well, with trainings on each GPU worker at once."""
-    workers = [running.deployment.container(name) for name in GPU_WORKERS]
     running.trigger(RUN)
-    wait(lambda: all(map(trainings, workers)), 120, lambda: running.said(RUN))
+    wait(lambda: all(map(trainings, running.gpu_workers())), 120, lambda: running.said(RUN))
     everybody = [
         process
         for each in running.deployment.containers
