@@ -28,6 +28,7 @@ from tests.deployment.service import Service, seconds
 FIRST_PAUSE_SECONDS = 0.1  # as Docker: twice as long each time, up to a minute
 LONGEST_PAUSE_SECONDS = 60.0
 STEADY_SECONDS = 10.0
+ASIDE = "/aside"
 LINKS = ("bin", "lib", "lib64", "sbin")
 TMPFS = "nosuid,nodev,noexec,mode=1777"
 DROPPED = ("--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
@@ -215,6 +216,11 @@ class Container:
         """Return the command line; what needs root comes first, and then its own command."""
         tmpfs, mounts = self._tmpfs(), self._mounts()
         made = [f"mount -t tmpfs -o {options} tmpfs {at}" for at, options in tmpfs.items()]
+        # What would be hidden, such as an environment of Python below /tmp, is laid aside until then.
+        hidden = [at for _, _, at in mounts if any(Path(one) in Path(at).parents for one in tmpfs)]
+        aside = {at: f"{ASIDE}/{n}" for n, at in enumerate(hidden)}
+        mounts = [(how, path, aside.get(at, at)) for how, path, at in mounts]
+        made += [f"mkdir -p {at} && mount --bind {now} {at}" for at, now in aside.items()]
         prepare = " && ".join([*made, f'exec {shlex.join(self._as_user())} "$@"'])
         entrypoint = self.service.entrypoint or self._image.entrypoint
         folders = ["/run", "/var", *tmpfs, *(str(Path(at).parent) for _, _, at in mounts)]
