@@ -24,7 +24,10 @@ class ServerFailed(MfError):
 
 
 class Process:
-    """Hold a guarded command that runs in the background and writes to a log file."""
+    """Hold a guarded command that runs in the background and writes to a log file.
+
+    As a context manager, it stops in the end.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,12 @@ class Process:
                 env=environment,
                 start_new_session=True,
             )
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def running(self) -> bool:

@@ -14,6 +14,7 @@ from mftasks.errors import InvalidPlan, MfError
 from mftasks.progress import Tick
 
 DAG = "movielens_mf"
+ENDED = ("success", "failed")  # the states of runs that are over
 OURS = ("mftasks.", "mf_airflow.")
 
 
@@ -61,7 +62,7 @@ class Airflow:
 
     def log_in(self, user: str, password: str) -> None:
         """Take a token for every later request."""
-        answer = self._ask("POST", "/auth/token", {"username": user, "password": password})
+        answer = self.ask("POST", "/auth/token", {"username": user, "password": password})
         self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     def set_pool(self, name: str, slots: int, description: str) -> None:
@@ -74,10 +75,10 @@ class Airflow:
 
     def end_unfinished_runs(self) -> None:
         """Fail the runs that a stack left behind when it was stopped: only one may be active."""
-        unfinished = self._ask("GET", f"/api/v2/dags/{DAG}/dagRuns?state=running&state=queued")
+        unfinished = self.ask("GET", f"/api/v2/dags/{DAG}/dagRuns?state=running&state=queued")
         for run in unfinished["dag_runs"]:
             path = f"/api/v2/dags/{DAG}/dagRuns/{quote(run['dag_run_id'])}"
-            self._ask("PATCH", path, {"state": "failed"})
+            self.ask("PATCH", path, {"state": "failed"})
 
     def trigger(self, run_id: str, conf: dict[str, Any]) -> None:
         """Start a run; raises `InvalidPlan` for parameters that do not fit the form."""
@@ -89,11 +90,11 @@ class Airflow:
 
     def run_state(self, run_id: str) -> str:
         """Return queued, running, success or failed."""
-        return str(self._ask("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"])
+        return str(self.ask("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"])
 
     def tasks(self, run_id: str) -> list[TaskState]:
         """Return the state of every task."""
-        answer = self._ask("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")
+        answer = self.ask("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")
         return msgspec.convert(answer["task_instances"], list[TaskState])
 
     def progress(self, run_id: str, task_id: str) -> Tick | None:
@@ -107,10 +108,11 @@ class Airflow:
     def log_lines(self, run_id: str, task: TaskState) -> list[str]:
         """Return the lines of a task's last log."""
         path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task.task_id}"
-        answer = self._ask("GET", f"{path}/logs/{task.try_number}?full_content=true")
+        answer = self.ask("GET", f"{path}/logs/{task.try_number}?full_content=true")
         return [line for entry in answer["content"] for line in _lines(entry)]
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Send any request; return what it is answered, or raise `RequestRefused`."""
         return _checked(self._client.request(method, path, json=body))
 
 

@@ -85,18 +85,15 @@ def postgres(folder: Path) -> Iterator[PostgresServer]:
     }
     flags = [flag for name, value in settings.items() for flag in ("-c", f"{name}={value}")]
     command = [*_unprivileged(), str(_pg_bin() / "postgres"), "-D", str(data), *flags]
-    process = Process(
+    with Process(
         "PostgreSQL",
         command,
         folder / "server.log",
         grace=5,
         asked_by=signal.SIGINT,  # SIGTERM would wait for clients to leave
-    )
-    try:
+    ) as process:
         process.wait_for(lambda: _answers(server))
         yield server
-    finally:
-        process.stop()
 
 
 def _initialised(data: Path, secret: Path) -> str:
@@ -182,14 +179,10 @@ def redis(folder: Path) -> Iterator[RedisServer]:
     }
     configuration = folder / "redis.conf"
     write_secret(configuration, "".join(f"{name} {value}\n" for name, value in settings.items()))
-    process = Process(
-        "Redis", [_redis_server(), str(configuration)], folder / "server.log", grace=2
-    )
-    try:
+    command = [_redis_server(), str(configuration)]
+    with Process("Redis", command, folder / "server.log", grace=2) as process:
         process.wait_for(lambda: _lets_in(server))
         yield server
-    finally:
-        process.stop()
 
 
 def _redis_server() -> str:

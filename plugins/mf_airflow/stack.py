@@ -104,15 +104,15 @@ def _started(
     *arguments: str,
     module: str,
 ) -> Process:
-    process = Process(
-        f"Airflow's {name}",
-        [sys.executable, "-m", module, *arguments],
-        home / f"{name.replace(' ', '-')}.log",
-        environment=variables,
-        grace=AIRFLOW_GRACE,
+    return stopped_at_exit.enter_context(
+        Process(
+            f"Airflow's {name}",
+            [sys.executable, "-m", module, *arguments],
+            home / f"{name.replace(' ', '-')}.log",
+            environment=variables,
+            grace=AIRFLOW_GRACE,
+        )
     )
-    stopped_at_exit.callback(process.stop)
-    return process
 
 
 def ui_port() -> int:

@@ -11,6 +11,7 @@ import httpx
 from rich.live import Live
 from rich.table import Table
 
+from mf_airflow.rest import ENDED
 from mftasks import progress
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from mftasks.progress import Tick
 
 LOOK_EVERY_SECONDS = 0.5
-ENDED = ("success", "failed")
 MARKS = {
     "success": "[green]done",
     "failed": "[bold red]failed",

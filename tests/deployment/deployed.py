@@ -22,7 +22,7 @@ import psutil
 
 from mf_airflow.environment import USER
 from mf_airflow.process import free_ports
-from mf_airflow.rest import DAG, Airflow, RequestRefused
+from mf_airflow.rest import DAG, ENDED, Airflow, RequestRefused
 from mf_airflow.seaweedfs import S3Server
 from tests.deployment import compose, logs
 from tests.deployment.compose import Deployment
@@ -48,7 +48,6 @@ PROGRAMS = {
 }
 CALMLY_SECONDS = 0.5
 CHECKPOINT_SECONDS = 1.0
-ENDED = ("success", "failed")
 
 
 def why_not() -> str:
@@ -93,7 +92,7 @@ class Deployed:
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Send a request about the DAG to Airflow that the product itself never makes."""
-        return self.airflow._ask(method, f"/api/v2/dags/{DAG}/{path}", body)
+        return self.airflow.ask(method, f"/api/v2/dags/{DAG}/{path}", body)
 
     def hosts(self, run_id: str) -> dict[str, Container | None]:
         """Return which container ran each task of a run."""

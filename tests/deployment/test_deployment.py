@@ -93,8 +93,8 @@ def test_the_admin_logs_in_by_the_page_with_the_password_that_was_drawn(running:
 
 
 def test_the_dag_is_there_without_errors_and_the_pool_has_its_slots(running: Deployed) -> None:
-    assert running.airflow._ask("GET", "/api/v2/importErrors")["total_entries"] == 0
-    assert running.airflow._ask("GET", "/api/v2/pools/gpu")["slots"] == 3
+    assert running.airflow.ask("GET", "/api/v2/importErrors")["total_entries"] == 0
+    assert running.airflow.ask("GET", "/api/v2/pools/gpu")["slots"] == 3
 
 
 @dataclass(frozen=True)

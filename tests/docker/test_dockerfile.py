@@ -12,8 +12,14 @@ import pytest
 from tests.docker import compose, dockerfile
 from tests.docker.compose import ROOT
 
-SCRIPTS = (".ci/run", "tools/audit", "docker/alertmanager/start", "docker/install", "docker/verify", "docker/redis/start", "docker/seaweedfs/start", "tools/env", "tools/install", "tools/lock")  # fmt: skip
 TARGETS = ("airflow", "gpu")
+
+
+def scripts() -> list[str]:
+    """Return every script of the shell that git knows."""
+    asked = ["git", "grep", "--files-with-matches", "--untracked", "-e", "^#!/bin/sh$"]
+    found = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
+    return found.stdout.split()
 
 
 def test_hadolint_has_nothing_to_say() -> None:
@@ -23,7 +29,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="apt-get install shellcheck")
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", scripts())
 def test_shellcheck_has_nothing_to_say(script: str) -> None:
     judged = subprocess.run(
         ["shellcheck", "--shell=sh", script], cwd=ROOT, capture_output=True, text=True, check=False

@@ -176,7 +176,7 @@ def test_people_can_log_in(airflow: Container, tmp_path: Path) -> None:
     }
     airflow.run("airflow db migrate", variables=own)
     command = airflow.command("exec airflow api-server --workers 1", variables=own)
-    with _running(command, tmp_path / "log") as server:
+    with Process("API server", command, tmp_path / "log") as server:
         server.wait_for(lambda: _page(f"http://127.0.0.1:{port}/auth/login/"), seconds=90)
 
 
@@ -200,7 +200,7 @@ def test_a_worker_is_well_until_its_broker_is_gone(airflow: Container, tmp_path:
         test = shlex.join(service["healthcheck"]["test"][1:])
         health = airflow.command(test, *given, variables=own)
         command = airflow.command(f"exec {shlex.join(service['command'])}", *given, variables=own)
-        with _running(command, tmp_path / "log") as worker:
+        with Process("worker", command, tmp_path / "log") as worker:
             worker.wait_for(lambda: _code(health) == 0, seconds=90)
     assert _code(health) == 1
 
@@ -221,15 +221,6 @@ def _variables(asked: dict[str, str], broker: int) -> dict[str, str]:
 
 def _code(command: list[str]) -> int:
     return subprocess.run(command, capture_output=True, check=False).returncode
-
-
-@contextlib.contextmanager
-def _running(command: list[str], log: Path) -> Iterator[Process]:
-    process = Process(log.stem, command, log, grace=15)
-    try:
-        yield process
-    finally:
-        process.stop()
 
 
 def test_the_gpu_image_needs_nothing_but_the_driver(gpu: Container, tmp_path: Path) -> None:

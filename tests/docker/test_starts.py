@@ -31,20 +31,15 @@ from tests.docker.keys import BUCKET, identity, refused
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 
 
-@contextlib.contextmanager
-def started(name: str, folder: Path, *arguments: str, **more: str) -> Iterator[Process]:
+def started(name: str, folder: Path, *arguments: str, **more: str) -> Process:
     """Run the script that starts a server; its state is in the folder."""
-    process = Process(
+    return Process(
         name,
         ["sh", str(ROOT / "docker" / name / "start"), *arguments],
         folder / "log",
         environment={"PATH": os.environ["PATH"], **more},
         grace=1,
     )
-    try:
-        yield process
-    finally:
-        process.stop()
 
 
 def test_redis_wants_its_password_and_keeps_what_it_is_told(tmp_path: Path) -> None:

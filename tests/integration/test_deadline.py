@@ -48,7 +48,7 @@ def test_a_late_run_is_told_of_once_and_its_tasks_can_be_cleared(
 def _clear(airflow: stack.Airflow, task_id: str) -> None:
     """Clear a task of the run as the UI does; raises `RequestRefused` where Airflow cannot."""
     chosen = {"dag_run_id": "late", "task_ids": [task_id], "only_failed": False, "dry_run": False}
-    answer = airflow._ask("POST", f"/api/v2/dags/{DAG}/clearTaskInstances", chosen)
+    answer = airflow.ask("POST", f"/api/v2/dags/{DAG}/clearTaskInstances", chosen)
     assert answer["total_entries"] == 1
 
 

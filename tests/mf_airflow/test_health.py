@@ -58,12 +58,9 @@ def celery(broker: RedisServer, name: str, log: Path) -> Iterator[Process]:
     """Run a Celery worker."""
     command = ["-m", "celery", "--broker", broker.url, "worker", "--pool=solo", "--loglevel=info"]
     named = f"--hostname={name}@%h"
-    process = Process("worker", [sys.executable, *command, named], log, grace=5)
-    try:
+    with Process("worker", [sys.executable, *command, named], log, grace=5) as process:
         process.wait_for(lambda: "ready." in log.read_text())
         yield process
-    finally:
-        process.stop()
 
 
 def asked(broker: RedisServer, name: str, folder: Path) -> subprocess.CompletedProcess[str]:

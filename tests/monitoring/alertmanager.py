@@ -17,26 +17,23 @@ DEBIANS = shutil.which("prometheus-alertmanager")
 
 
 @contextlib.contextmanager
-def running(folder: Path, **notify: str) -> Iterator[tuple[str, Process]]:
-    """Give the address of an Alertmanager that tells people as `notify` says, and its process."""
+def running(folder: Path, **notify: str) -> Iterator[str]:
+    """Give the address of an Alertmanager that tells people as `notify` says."""
     assert DEBIANS is not None
     for name in ("bin", "data", "run"):
         (folder / name).mkdir(parents=True)
     (folder / "bin" / "alertmanager").symlink_to(DEBIANS)
     [port] = free_ports(1)
     address = f"127.0.0.1:{port}"
-    process = Process(
+    with Process(
         "alertmanager",
         ["sh", str(START), str(folder / "data"), str(folder / "run"), f"--web.listen-address={address}"],
         folder / "log",
         environment={"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", **notify},
         grace=2,
-    )  # fmt: skip
-    try:
+    ) as process:  # fmt: skip
         process.wait_for(lambda: _is_healthy(address))
-        yield address, process
-    finally:
-        process.stop()
+        yield address
 
 
 def _is_healthy(address: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ from typing import Any
 import httpx
 import yaml
 
-from mf_airflow.process import free_ports
-from tests.waiting import wait
+from mf_airflow.process import Process, free_ports
 
 FOLDER = Path(__file__).parents[2] / "docker" / "prometheus"
 EVERY = "250ms"
@@ -72,15 +70,10 @@ def running(folder: Path, target: str, *, alertmanager: str | None = None) -> It
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={address}",
     ]
-    said = folder / "prometheus.log"
+    prometheus = Prometheus(f"http://{address}")
     with (
-        said.open("w") as log,
-        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process,
+        contextlib.closing(prometheus.client),
+        Process("Prometheus", command, folder / "prometheus.log") as process,
     ):
-        prometheus = Prometheus(f"http://{address}")
-        try:
-            wait(prometheus.is_ready, 20, said.read_text)
-            yield prometheus
-        finally:
-            prometheus.client.close()
-            process.terminate()
+        process.wait_for(prometheus.is_ready)
+        yield prometheus

@@ -33,7 +33,7 @@ def test_an_alert_is_told_everywhere_and_a_failed_run_is_left_to_airflow(tmp_pat
         mailbox.posts() as posts,
         mailbox.mails() as mails,
         exporter.running(MAPPINGS) as stand_in,
-        alertmanager.running(tmp_path / "alertmanager", **_everywhere(posts, mails)) as (address, _),
+        alertmanager.running(tmp_path / "alertmanager", **_everywhere(posts, mails)) as address,
         prometheus.running(
             tmp_path / "prometheus", f"127.0.0.1:{stand_in.http_port}", alertmanager=address
         ) as server,
