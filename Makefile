@@ -10,7 +10,7 @@ export PYTHON CONF
 export PYTHONPATH := .:plugins
 
 PY := .venv/bin/python
-STACK := $(PY) -m mf_airflow.local_stack
+STACK := $(PY) -m mf_airflow.embedded
 
 .PHONY: run up down test check fix bench chaos lock audit help install install-dev env test-images
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from mftasks.memory import peak_rss_bytes
+from mftasks.devices.memory import peak_rss_bytes
 
 
 class Clock:

@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 
 from benchmarks.measure import Clock
-from mftasks import networks, trainer
-from mftasks.ratings import Part
+from mftasks import networks
+from mftasks.data.arrays import Part
 from mftasks.records import TrainConfig
+from mftasks.training import loop
 
 
 def main() -> None:
@@ -32,9 +33,9 @@ def main() -> None:
         int(train.users.max()) + 1, int(train.items.max()) + 1, float(train.ratings.mean())
     )
     clock = Clock()
-    trainer.fit(
+    loop.fit(
         config(job["network"], job["changes"]),
-        trainer.Data(train, test, sizes, 1.0, 5.0),
+        loop.Data(train, test, sizes, 1.0, 5.0),
         on_epoch=lambda metrics, state: clock.tick(metrics.valid_rmse or 0.0),
     )
     clock.print()

@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 
 from mftasks import threads
-from mftasks.ratings import read_part
+from mftasks.data.arrays import read_part
 from mftasks.settings import read
 from mftasks.steps.download import download
 from mftasks.steps.plan import plan
 from mftasks.steps.split import split
 from mftasks.steps.validate import validate
-from mftasks.workspace import Workspace
+from mftasks.store.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 

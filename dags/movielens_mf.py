@@ -14,9 +14,10 @@ from typing import Any
 from airflow.sdk import Context, TriggerRule, XComArg, chain, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from mf_airflow import deadline, light_steps, notify
-from mf_airflow.form import trigger_params
-from mf_airflow.operators import GpuStepOperator
+from mf_airflow.monitoring import notifications
+from mf_airflow.tasks import deadline, light_steps
+from mf_airflow.tasks.form import trigger_params
+from mf_airflow.tasks.gpu_step import GpuStepOperator
 from mftasks import networks
 
 DOC = """
@@ -85,9 +86,9 @@ def skip_unless_chosen(network: str, context: Context) -> None:
         "retry_delay": timedelta(seconds=5),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=5),
-        "on_failure_callback": notify.keep_error,
+        "on_failure_callback": notifications.keep_error,
     },
-    on_failure_callback=notify.run_failed,
+    on_failure_callback=notifications.run_failed,
     deadline=deadline.deadline(),
     params=trigger_params(),
     user_defined_macros={"store_run_id": light_steps.store_run_id},

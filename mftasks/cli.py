@@ -23,10 +23,10 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from mftasks import errors, progress, settings, threads
-from mftasks.workspace import Workspace
+from mftasks.store.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mftasks.published import Published
+    from mftasks.published.run import Published
     from mftasks.records import Manifest, Record
 
 app = typer.Typer(
@@ -157,7 +157,7 @@ def prune(
     store: StoreOption = None,
 ) -> None:
     """Remove old runs, and the data and splits that no other run uses."""
-    from mftasks import retention
+    from mftasks.published import retention
 
     before = datetime.now(UTC) - timedelta(days=days)
     removed = retention.prune(_workspace(store).store, before, dry_run=dry_run)

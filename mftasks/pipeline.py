@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mftasks.records import Manifest, RunPlan
-    from mftasks.workspace import Workspace
+    from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from mftasks.devices import GpuUse
 from mftasks.errors import Interrupted
-from mftasks.records import Count, EpochMetrics, Record
+from mftasks.records import Count, EpochMetrics, GpuUse, Record
 
 log = logging.getLogger(__name__)
 

@@ -178,6 +178,15 @@ class SplitRef(Record, frozen=True, kw_only=True):
     max_rating: float
 
 
+class GpuUse(Record, frozen=True, kw_only=True):
+    """Say how busy a GPU is, whoever uses it; `utilization` is 0…1, of the last moments."""
+
+    device: str
+    memory_used_bytes: Count
+    memory_total_bytes: Count
+    utilization: float
+
+
 class EpochMetrics(Record, frozen=True, kw_only=True):
     """Describe one epoch; `seconds` counts from the start of training, resumed time included.
 

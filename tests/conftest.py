@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mftasks.ratings import Part
+from mftasks.data.arrays import Part
 from mftasks.settings import Settings
-from mftasks.workspace import Workspace
+from mftasks.store.workspace import Workspace
 from tests import web
 from tests.web import Web
 
 if TYPE_CHECKING:
-    from mf_airflow.servers import S3Server
+    from mf_airflow.embedded.servers import S3Server
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Give a running SeaweedFS."""
-    from mf_airflow import servers
+    from mf_airflow.embedded import servers
 
     with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs"), bucket="tests") as server:
         yield server

@@ -22,7 +22,7 @@ from mftasks.steps.report import report
 from mftasks.steps.split import split
 from mftasks.steps.train import train
 from mftasks.steps.validate import validate
-from mftasks.workspace import Workspace, run_key
+from mftasks.store.workspace import Workspace, run_key
 
 RUN = "small"
 NETWORKS = ("linear", "mlp")

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from mftasks.catalog import Dataset
+from mftasks.data.catalog import Dataset
 
 Row = tuple[int, int, float, int]
 

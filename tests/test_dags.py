@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from mftasks import catalog, networks, params
+from mftasks import networks, params
+from mftasks.data import catalog
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (
@@ -119,7 +120,9 @@ def test_the_report_is_drawn_of_the_networks_that_were_chosen(parsed: dict[str, 
 def test_a_run_that_fails_or_is_late_is_told_of(parsed: dict[str, Any]) -> None:
     assert parsed["run_failed"] == ["run_failed"]
     assert set(map(tuple, parsed["task_failed"].values())) == {("keep_error",)}
-    assert parsed["late"] == [["RunMade", 12 * 3600.0, "mf_airflow.notify.deadline_missed"]]
+    assert parsed["late"] == [
+        ["RunMade", 12 * 3600.0, "mf_airflow.monitoring.notifications.deadline_missed"]
+    ]
 
 
 def test_the_form_has_every_parameter_with_title_description_and_section(

@@ -14,7 +14,7 @@ from mftasks.plots import data, scores, style, training, words
 from mftasks.plots.diagram import diagram
 from mftasks.plots.graph import Graph
 from mftasks.records import Evaluation, Histogram, Interval, Report, SplitConfig
-from mftasks.workspace import run_key
+from mftasks.store.workspace import run_key
 from tests.finished_run import NETWORKS, RUN, reported_run
 
 

@@ -5,9 +5,8 @@ import logging
 import pytest
 
 from mftasks import progress
-from mftasks.devices import GpuUse
 from mftasks.progress import Tick
-from mftasks.records import EpochMetrics
+from mftasks.records import EpochMetrics, GpuUse
 
 EPOCH = EpochMetrics(
     epoch=3,

@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from mftasks import catalog, progress, sources, titles
-from mftasks.blobs import sha256_of
+from mftasks import progress
+from mftasks.data import catalog, sources, titles
 from mftasks.errors import (
     ChecksumMismatch,
     InvalidPlan,
@@ -27,7 +27,8 @@ from mftasks.errors import (
 )
 from mftasks.records import BlobRef, DatasetRef, RunPlan
 from mftasks.store import open_store
-from mftasks.workspace import JSON, Workspace, run_key
+from mftasks.store.blobs import sha256_of
+from mftasks.store.workspace import JSON, Workspace, run_key
 
 if TYPE_CHECKING:
     from mftasks.progress import Tell

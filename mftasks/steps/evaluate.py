@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from mftasks import progress
 from mftasks.records import Evaluation, RunPlan, SplitRef, TrainResult
-from mftasks.workspace import Workspace, network_key, run_key
+from mftasks.store.workspace import Workspace, network_key, run_key
 
 if TYPE_CHECKING:
-    from mftasks.bundle import Bundle, Floats
-    from mftasks.intervals import Doubles
-    from mftasks.ratings import Part
+    from mftasks.bundle import Bundle
+    from mftasks.bundle.files import Floats
+    from mftasks.data.arrays import Part
+    from mftasks.scoring.intervals import Doubles
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +48,11 @@ def _evaluated(
 ) -> Evaluation:
     import numpy as np
 
-    from mftasks import bundle, groups
-    from mftasks.intervals import interval, resampled
-    from mftasks.metrics import pooled
-    from mftasks.ratings import read_part
+    from mftasks import bundle
+    from mftasks.data.arrays import read_part
+    from mftasks.scoring import groups
+    from mftasks.scoring.errors import pooled
+    from mftasks.scoring.intervals import interval, resampled
 
     train, test = (read_part(workspace.fetch(split.parts[name])) for name in ("train", "test"))
     exported = bundle.read({n: workspace.fetch(ref) for n, ref in result.bundle.files.items()})
@@ -105,6 +107,6 @@ def _errors(predicted: Floats, test: Part, split: SplitRef) -> Doubles:
 
 
 def _baselines(train: Part, test: Part) -> dict[str, Floats]:
-    from mftasks import baselines
+    from mftasks.scoring import baselines
 
     return {"mean": baselines.mean(train, test), "biases": baselines.biases(train, test)}

@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mftasks import catalog, networks, params
+from mftasks import networks, params
+from mftasks.data import catalog
 from mftasks.errors import InvalidPlan, did_you_mean
 from mftasks.records import RunPlan, SplitConfig, TrainConfig
+from mftasks.store.workspace import Workspace, run_key
 from mftasks.version import code_version
-from mftasks.workspace import Workspace, run_key
 
 T = TypeVar("T")
 

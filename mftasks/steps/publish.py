@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mftasks import progress, published
-from mftasks.blobs import sha256_of
+from mftasks import progress
 from mftasks.errors import ChecksumMismatch
+from mftasks.published import rated
 from mftasks.records import (
     BlobRef,
     EpochMetrics,
@@ -25,7 +25,8 @@ from mftasks.records import (
     SplitRef,
     TrainResult,
 )
-from mftasks.workspace import BINARY, JSON, Workspace, network_key, run_key
+from mftasks.store.blobs import sha256_of
+from mftasks.store.workspace import BINARY, JSON, Workspace, network_key, run_key
 
 log = logging.getLogger(__name__)
 
@@ -115,11 +116,11 @@ def _titles(workspace: Workspace, run_id: str, titles: BlobRef) -> PublishedFile
 
 def _rated(workspace: Workspace, run_id: str, split: SplitRef) -> PublishedFile:
     """Put what each user has rated, so that recommendations can leave it out."""
-    from mftasks.ratings import read_part
+    from mftasks.data.arrays import read_part
 
-    data = published.to_rated(read_part(workspace.fetch(split.parts["train"])))
-    blob = workspace.put_blob(run_key(run_id, published.RATED), data)
-    return _file(published.RATED, blob, BINARY, "rated")
+    data = rated.to_rated(read_part(workspace.fetch(split.parts["train"])))
+    blob = workspace.put_blob(run_key(run_id, rated.RATED), data)
+    return _file(rated.RATED, blob, BINARY, "rated")
 
 
 def _file(name: str, blob: BlobRef, content_type: str, role: str) -> PublishedFile:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import msgspec
 
 from mftasks import progress
-from mftasks.blobs import sha256_of
 from mftasks.records import (
     Evaluation,
     Profile,
@@ -21,7 +20,8 @@ from mftasks.records import (
     SplitRef,
     TrainResult,
 )
-from mftasks.workspace import Workspace, network_key, run_key
+from mftasks.store.blobs import sha256_of
+from mftasks.store.workspace import Workspace, network_key, run_key
 
 log = logging.getLogger(__name__)
 

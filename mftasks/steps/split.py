@@ -14,28 +14,29 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mftasks import catalog, formats, parts, progress
+from mftasks import progress
+from mftasks.data import catalog, formats, splitting
+from mftasks.data.arrays import Part, Vocabulary, to_npz
 from mftasks.errors import InvalidPlan
 from mftasks.progress import Tick
-from mftasks.ratings import Part, Vocabulary, to_npz
 from mftasks.records import PartSize, Profile, RunPlan, SplitConfig, SplitRef
-from mftasks.workspace import Workspace, run_key
+from mftasks.store.workspace import Workspace, run_key
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mftasks.data.arrays import Ids
+    from mftasks.data.table import EncodedIds, RatingsTable
     from mftasks.progress import Tell
-    from mftasks.ratings import Ids
     from mftasks.records import DatasetRef
-    from mftasks.table import EncodedIds, RatingsTable
 
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 """Raise it whenever the same data and configuration would give other parts, or other bytes."""
 
-_NAMES = {"train": parts.TRAIN, "valid": parts.VALID, "test": parts.TEST}
+_NAMES = {"train": splitting.TRAIN, "valid": splitting.VALID, "test": splitting.TEST}
 
 
 def split(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent) -> SplitRef:
@@ -79,7 +80,7 @@ def _refuse_foldless(dataset: DatasetRef, config: SplitConfig) -> None:
 def _made(
     workspace: Workspace, table: RatingsTable, dataset_sha256: str, config: SplitConfig
 ) -> SplitRef:
-    rows = _rows_by_part(table, parts.assign(table, config))
+    rows = _rows_by_part(table, splitting.assign(table, config))
     _refuse_empty(rows, config)
     user_rows, user_ids = _seen(table.users, rows["train"])
     item_rows, item_ids = _seen(table.items, rows["train"])

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import tenacity
 
-from mftasks import devices, leases, progress, signals, version
+from mftasks import progress, version
+from mftasks.data.arrays import read_part, read_vocabulary
+from mftasks.devices import gpus, leases
+from mftasks.devices.memory import ADVICE, peak_rss_bytes
 from mftasks.errors import (
     Interrupted,
     OutOfMemory,
@@ -27,19 +30,18 @@ from mftasks.errors import (
     UnknownNetwork,
     did_you_mean,
 )
-from mftasks.memory import ADVICE, peak_rss_bytes
 from mftasks.networks import Sizes
 from mftasks.progress import Tell, Tick
-from mftasks.ratings import read_part, read_vocabulary
 from mftasks.records import BundleRef, EpochMetrics, RunPlan, SplitRef, TrainConfig, TrainResult
-from mftasks.workspace import Workspace, network_key, run_key
+from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.training import signals
 
 if TYPE_CHECKING:
-    from mftasks.checkpoint import State
-    from mftasks.devices import Device
-    from mftasks.ratings import Vocabulary
+    from mftasks.data.arrays import Vocabulary
+    from mftasks.devices.gpus import Device
     from mftasks.settings import Settings
-    from mftasks.trainer import Data, Trained
+    from mftasks.training.loop import Data, Trained
+    from mftasks.training.state import State
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ def _leased(settings: Settings, plan: RunPlan, network: str) -> Iterator[tuple[D
     """Hold the devices of a training, and let MXNet, not imported yet, see no others."""
 
     def candidates() -> list[Device]:
-        return devices.candidates(
+        return gpus.candidates(
             plan.device, plan.devices, cpu_slots=settings.cpu_slots, environment=os.environ
         )
 
@@ -86,7 +88,7 @@ def _leased(settings: Settings, plan: RunPlan, network: str) -> Iterator[tuple[D
         holder=f"train {network} of {plan.run_id}",
         wait_seconds=settings.device_wait_seconds,
     ) as leased:
-        devices.show_only(leased, os.environ)
+        gpus.show_only(leased, os.environ)
         yield leased
 
 
@@ -123,7 +125,7 @@ def _trained(
             best_epoch=trained.best_epoch,
             stopped=trained.stopped,
             resumed_from=resumed_from,
-            device=devices.describe(leased),
+            device=gpus.describe(leased),
             seconds=trained.history[-1].seconds,
             bundle=_exported(workspace, run_id, config, split, vocabulary, data, trained),
             cpu_seconds=time.process_time() - cpu_seconds,
@@ -152,7 +154,7 @@ def _config(plan: RunPlan, network: str) -> TrainConfig:
 
 
 def _data(workspace: Workspace, split: SplitRef) -> tuple[Vocabulary, Data]:
-    from mftasks.trainer import Data
+    from mftasks.training.loop import Data
 
     vocabulary = read_vocabulary(workspace.fetch(split.vocabulary))
     parts = {
@@ -173,8 +175,9 @@ def _fitted(
     tell: Tell,
 ) -> tuple[Trained, int | None]:
     """Train from the latest checkpoint; return the network and the epoch that this was."""
-    from mftasks import mx, trainer
-    from mftasks.checkpoint import Checkpoints
+    from mftasks import mx
+    from mftasks.training import loop
+    from mftasks.training.checkpoints import Checkpoints
 
     reached: list[State] = []
 
@@ -194,7 +197,7 @@ def _fitted(
             log.info("train %s: resumes after epoch %d", config.network, start.epoch)
         with signals.stoppable() as stop:
             try:
-                trained = trainer.fit(
+                trained = loop.fit(
                     config,
                     data,
                     on_epoch=on_epoch,
@@ -221,11 +224,11 @@ def _tick(config: TrainConfig, metrics: EpochMetrics, leased: tuple[Device, ...]
         done=metrics.epoch,
         total=config.epochs,
         unit="epochs",
-        device=devices.describe(leased),
+        device=gpus.describe(leased),
         epoch=metrics,
         seconds_left=metrics.seconds / metrics.epoch * (config.epochs - metrics.epoch),
         peak_rss_bytes=peak_rss_bytes(),
-        gpus=devices.usage(leased),
+        gpus=gpus.usage(leased),
     )
 
 
@@ -239,6 +242,7 @@ def _exported(
     trained: Trained,
 ) -> BundleRef:
     from mftasks import bundle
+    from mftasks.bundle.export import export, libraries
 
     header = bundle.Header(
         network=config.network,
@@ -251,11 +255,11 @@ def _exported(
         min_rating=split.min_rating,
         max_rating=split.max_rating,
         code_version=version.code_version(),
-        libraries=bundle.libraries(),
+        libraries=libraries(),
     )
     prefix = network_key(run_id, config.network, "bundle/")
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
-        bundle.export(Path(folder), trained.block, header, vocabulary, data.train)
+        export(Path(folder), trained.block, header, vocabulary, data.train)
         files = {
             path.name: workspace.put_blob(f"{prefix}{path.name}", path, bundle.FILES[path.name])
             for path in sorted(Path(folder).iterdir())

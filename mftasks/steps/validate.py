@@ -9,19 +9,20 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mftasks import catalog, checks, formats, progress
-from mftasks.checks import Expected
+from mftasks import progress
+from mftasks.data import catalog, checks, formats
+from mftasks.data.checks import Expected
 from mftasks.errors import InvalidDataset
 from mftasks.progress import Tick
 from mftasks.records import Check, DatasetRef, Histogram, Profile, RunPlan, SplitConfig
-from mftasks.workspace import Workspace, run_key
+from mftasks.store.workspace import Workspace, run_key
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mftasks.data.table import RatingsTable
     from mftasks.progress import Tell
-    from mftasks.table import RatingsTable
 
 log = logging.getLogger(__name__)
 

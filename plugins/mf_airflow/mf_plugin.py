@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from mf_airflow.deadline import RunMade
+from mf_airflow.tasks.deadline import RunMade
 
 
 class MfPlugin(AirflowPlugin):

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mf_airflow.process import last_lines
+from mf_airflow.embedded.process import last_lines
 from tests.deployment import image, service
 from tests.deployment.container import Container
 from tests.deployment.image import Images

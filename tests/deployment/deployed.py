@@ -20,10 +20,10 @@ import httpx
 import numpy as np
 import psutil
 
-from mf_airflow.environment import USER
-from mf_airflow.process import free_ports
-from mf_airflow.rest import DAG, ENDED, Airflow, RequestRefused
-from mf_airflow.seaweedfs import S3Server
+from mf_airflow.embedded.environment import USER
+from mf_airflow.embedded.process import free_ports
+from mf_airflow.embedded.rest import DAG, ENDED, Airflow, RequestRefused
+from mf_airflow.embedded.seaweedfs import S3Server
 from tests.deployment import compose, logs
 from tests.deployment.compose import Deployment
 from tests.deployment.container import Container

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from mf_airflow.rest import DAG
+from mf_airflow.embedded.rest import DAG
 
 LINES = 15
 CHARACTERS = 200

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from mf_airflow.rest import DAG
+from mf_airflow.embedded.rest import DAG
 from mftasks import networks
 from tests.deployment import deployed, network
 from tests.deployment.container import Container
@@ -33,7 +33,7 @@ LOGS_PORT = 8793
 ONE_SCRAPE_SECONDS = 40
 WRITES_AS_ITSELF = """
 from mftasks.settings import read
-from mftasks.workspace import Workspace
+from mftasks.store.workspace import Workspace
 Workspace(read()).store.put("written", b"1", "text/plain")
 """
 

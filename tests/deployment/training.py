@@ -12,13 +12,13 @@ import msgspec
 import numpy as np
 import psutil
 
-from mf_airflow.rest import TaskState
+from mf_airflow.embedded.rest import TaskState
 from tests.deployment import logs
 from tests.deployment.container import Container
 from tests.deployment.deployed import BUCKET, Deployed, trainings, words
 from tests.waiting import wait
 
-GUARD = "/mf_airflow/guard.py"
+GUARD = "/mf_airflow/tasks/guard.py"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from mf_airflow.seaweedfs import S3Server
+from mf_airflow.embedded.seaweedfs import S3Server
 
 BUCKET = "movielens"
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from mf_airflow import servers
-from mf_airflow.process import Process, free_ports
+from mf_airflow.embedded import servers
+from mf_airflow.embedded.process import Process, free_ports
 from tests.deployment.compose import checkout
 from tests.docker import buildah, compose
 from tests.docker.buildah import Container, Storage

@@ -1,4 +1,4 @@
-"""`python -m mf_airflow.deploy init` on a real PostgreSQL, as the container does it: twice."""
+"""`python -m mf_airflow.operations.deploy init` on a real PostgreSQL, as the container does it: twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from mf_airflow import environment, servers
+from mf_airflow.embedded import environment, servers
 from tests.docker import compose, dockerfile
 
 
@@ -46,7 +46,7 @@ def init(folder: Path, given: dict[str, str], trainings: int) -> subprocess.Comp
         f"--trainings-at-once={trainings}",
     )
     return subprocess.run(
-        [sys.executable, "-m", "mf_airflow.deploy", "init", *asked],
+        [sys.executable, "-m", "mf_airflow.operations.deploy", "init", *asked],
         env=given,
         capture_output=True,
         text=True,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mf_airflow import operations
+from mf_airflow.operations import __main__ as operations
 from tests.docker import compose
 from tests.docker.compose import ROOT
 

@@ -19,11 +19,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from mf_airflow import deploy
-from mf_airflow.process import Process, free_ports
-from mf_airflow.seaweedfs import S3Server
+from mf_airflow.embedded.process import Process, free_ports
+from mf_airflow.embedded.seaweedfs import S3Server
+from mf_airflow.operations import deploy
 from mftasks.errors import InvalidPlan, StoreUnavailable
-from mftasks.s3_store import S3Store
+from mftasks.store.s3 import S3Store
 from tests.docker import compose
 from tests.docker.compose import ROOT
 from tests.docker.keys import BUCKET, identity, refused

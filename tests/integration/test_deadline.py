@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mf_airflow import stack
-from mf_airflow.notify import Message
-from mf_airflow.process import free_ports
-from mf_airflow.rest import DAG
+from mf_airflow.embedded import stack
+from mf_airflow.embedded.process import free_ports
+from mf_airflow.embedded.rest import DAG
+from mf_airflow.monitoring.notifications import Message
 from tests.mf_airflow import mailbox
 from tests.waiting import wait
 

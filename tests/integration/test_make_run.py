@@ -19,7 +19,7 @@ import httpx
 import psycopg2
 import pytest
 
-from mf_airflow import servers
+from mf_airflow.embedded import servers
 from mftasks import networks, published
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ CONF = '{"epochs": 2, "overrides": {"resnet": {"epochs": 3}}}'
 
 
 class Command(NamedTuple):
-    """Hold a running `python -m mf_airflow.local_stack`, and the mark that its family carries."""
+    """Hold a running `python -m mf_airflow.embedded`, and the mark that its family carries."""
 
     process: subprocess.Popen[str]
     mark: str
@@ -64,7 +64,7 @@ class Place(NamedTuple):
         folders = [f"--local={self.local}"]
         if arguments[0] == "run":
             folders.append(f"--output={self.output}")
-        return [sys.executable, "-m", "mf_airflow.local_stack", *arguments, *folders]
+        return [sys.executable, "-m", "mf_airflow.embedded", *arguments, *folders]
 
     @contextlib.contextmanager
     def started(self, *arguments: str) -> Iterator[Command]:

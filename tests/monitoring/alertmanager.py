@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from mf_airflow.process import Process, free_ports
+from mf_airflow.embedded.process import Process, free_ports
 
 START = Path(__file__).parents[2] / "docker" / "alertmanager" / "start"
 DEBIANS = shutil.which("prometheus-alertmanager")

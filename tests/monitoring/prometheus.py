@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import yaml
 
-from mf_airflow.process import Process, free_ports
+from mf_airflow.embedded.process import Process, free_ports
 
 FOLDER = Path(__file__).parents[2] / "docker" / "prometheus"
 EVERY = "250ms"

@@ -24,13 +24,12 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics import stats_utils
 
-from mf_airflow import metrics
-from mf_airflow.monitoring import Monitor
-from mftasks.devices import GpuUse
+from mf_airflow.monitoring import gauges
+from mf_airflow.monitoring.ticks import Monitor
 from mftasks.errors import InvalidDataset, StoreUnavailable
 from mftasks.progress import Tick
-from mftasks.records import EpochMetrics, Evaluation, Manifest, Profile
-from mftasks.workspace import network_key, run_key
+from mftasks.records import EpochMetrics, Evaluation, GpuUse, Manifest, Profile
+from mftasks.store.workspace import network_key, run_key
 from tests import finished_run
 from tests.finished_run import NETWORKS, RUN
 from tests.mf_airflow.state_store import StateStore
@@ -154,13 +153,13 @@ def send_airflows() -> None:
 def send_ours(folder: Path) -> None:
     """Send each metric of ours, by what sends it in a run, of records that a run wrote."""
     run = finished_run.published_run(folder)
-    metrics.emit(run.read(run_key(RUN, "profile.json"), Profile))
+    gauges.emit(run.read(run_key(RUN, "profile.json"), Profile))
     for network in NETWORKS:
-        metrics.emit(run.read(network_key(RUN, network, "evaluation.json"), Evaluation), "films")
+        gauges.emit(run.read(network_key(RUN, network, "evaluation.json"), Evaluation), "films")
         Monitor({"task_state_store": StateStore()}, network).take(tick(network))
-    metrics.emit(run.read(run_key(RUN, "manifest.json"), Manifest))
+    gauges.emit(run.read(run_key(RUN, "manifest.json"), Manifest))
     for error in (StoreUnavailable("no answer"), InvalidDataset("a and b", n_rules=2)):
-        with contextlib.suppress(type(error)), metrics.watching("validate"):
+        with contextlib.suppress(type(error)), gauges.watching("validate"):
             raise error
 
 

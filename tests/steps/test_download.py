@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mftasks import catalog, formats, sources
+from mftasks.data import catalog, formats, sources
 from mftasks.errors import (
     ChecksumMismatch,
     InvalidDataset,
@@ -22,7 +22,7 @@ from mftasks.errors import (
 )
 from mftasks.records import DatasetRef, RunPlan, SplitConfig
 from mftasks.steps.download import download
-from mftasks.workspace import Workspace, run_key
+from mftasks.store.workspace import Workspace, run_key
 from tests import movielens
 from tests.web import Answer, Web
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mftasks import bundle, progress
+from mftasks.data.arrays import read_part
 from mftasks.errors import ChecksumMismatch, MissingRecord
-from mftasks.ratings import read_part
 from mftasks.records import Evaluation, SplitRef, TrainResult
 from mftasks.steps.evaluate import evaluate
-from mftasks.workspace import Workspace, network_key, run_key
+from mftasks.store.workspace import Workspace, network_key, run_key
 from tests.finished_run import RUN, evaluated_run
 
 KEY = network_key(RUN, "mlp", "evaluation.json")
@@ -99,7 +99,7 @@ def test_unseen_ids_are_scored_by_fallback_and_counted(workspace: Workspace) -> 
     test = read_part(workspace.fetch(split.parts["test"]))
     users, items = test.users.copy(), test.items.copy()
     users[:10], items[5:12] = -1, -1
-    from mftasks.ratings import to_npz
+    from mftasks.data.arrays import to_npz
 
     blob = workspace.put_blob(
         "splits/other/test.npz", to_npz(test._replace(users=users, items=items))

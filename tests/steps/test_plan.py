@@ -6,7 +6,7 @@ from mftasks import networks
 from mftasks.errors import InvalidPlan, UnknownDataset, UnknownNetwork
 from mftasks.records import RunPlan
 from mftasks.steps.plan import plan, resolve
-from mftasks.workspace import Workspace
+from mftasks.store.workspace import Workspace
 
 
 def config(name: str, **given: object):

@@ -12,7 +12,7 @@ from mftasks.records import Manifest, Report
 from mftasks.steps.publish import publish
 from mftasks.steps.report import report
 from mftasks.steps.train import train
-from mftasks.workspace import Workspace, run_key
+from mftasks.store.workspace import Workspace, run_key
 from tests.finished_run import NETWORKS, RUN, TITLES, evaluated_run, published_run, reported_run
 
 MANIFEST = run_key(RUN, "manifest.json")

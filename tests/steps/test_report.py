@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from mftasks.errors import MissingRecord
 from mftasks.records import Evaluation, Report, TrainResult
 from mftasks.steps.report import report
-from mftasks.workspace import Workspace, network_key, run_key
+from mftasks.store.workspace import Workspace, network_key, run_key
 from tests.finished_run import NETWORKS, RUN, evaluated_run, reported_run
 
 PAGES = ("report.html", "comparison.html")

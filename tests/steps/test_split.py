@@ -8,15 +8,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from mftasks import catalog, formats
+from mftasks.data import catalog, formats
+from mftasks.data.arrays import read_part, read_vocabulary
 from mftasks.errors import InvalidPlan, MissingRecord
-from mftasks.ratings import read_part, read_vocabulary
 from mftasks.records import DatasetRef, Profile, RunPlan, SplitConfig, SplitRef
 from mftasks.steps import split as split_step
 from mftasks.steps.download import download
 from mftasks.steps.split import fingerprint, split
 from mftasks.steps.validate import validate
-from mftasks.workspace import Workspace, run_key
+from mftasks.store.workspace import Workspace, run_key
 
 HASH = SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)
 

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mftasks import bundle, leases
-from mftasks.devices import Device
+from mftasks import bundle
+from mftasks.data.arrays import Part, Vocabulary, read_part, to_npz
+from mftasks.devices import leases
+from mftasks.devices.gpus import Device
 from mftasks.errors import (
     Interrupted,
     MissingRecord,
@@ -23,13 +25,12 @@ from mftasks.errors import (
     StoreUnavailable,
     UnknownNetwork,
 )
-from mftasks.metrics import pooled
 from mftasks.progress import Tick
-from mftasks.ratings import Part, Vocabulary, read_part, to_npz
 from mftasks.records import PartSize, RunPlan, SplitConfig, SplitRef, TrainConfig, TrainResult
+from mftasks.scoring.errors import pooled
 from mftasks.settings import Settings
 from mftasks.steps.train import train
-from mftasks.workspace import Workspace, network_key, run_key
+from mftasks.store.workspace import Workspace, network_key, run_key
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from mftasks.errors import InvalidDataset, MissingRecord
 from mftasks.records import DatasetRef, Profile, RunPlan, SplitConfig
 from mftasks.steps.download import download
 from mftasks.steps.validate import validate
-from mftasks.workspace import Workspace, run_key
+from mftasks.store.workspace import Workspace, run_key
 
 HEADER = "user_id,item_id,rating,timestamp\n"
 SOUND = HEADER + (

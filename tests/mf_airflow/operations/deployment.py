@@ -17,14 +17,14 @@ from typing import Any
 
 import psycopg2
 
-from mf_airflow import environment, servers
-from mf_airflow.environment import ROOT
+from mf_airflow.embedded import environment, servers
+from mf_airflow.embedded.environment import ROOT
 
 ENCRYPTED = "postgresql://people:opened-again@example.org:5432/films"
 RUNS = ("kept", "old")
 
 PREPARE = f"""
-from mf_airflow.prepare import airflow
+from mf_airflow.embedded.prepare import airflow
 airflow("db", "migrate")
 airflow("dags", "reserialize")
 airflow("connections", "add", "films", "--conn-uri", {ENCRYPTED!r})

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mf_airflow import backup, dump, restore
-from mf_airflow.seaweedfs import S3Server
+from mf_airflow.embedded.seaweedfs import S3Server
+from mf_airflow.operations import backup, dump, restore
 from mftasks import published
 from mftasks.errors import ChecksumMismatch, InvalidDataset, InvalidPlan, MissingRecord
 from mftasks.settings import Settings
 from mftasks.store import Store, open_store
-from mftasks.workspace import Workspace
+from mftasks.store.workspace import Workspace
 from tests.finished_run import RUN, published_run
 from tests.mf_airflow.operations.deployment import Database, Deployments
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mf_airflow import operations
+from mf_airflow.operations import __main__ as operations
 from mftasks.errors import MfError
 from tests.finished_run import published_run
 from tests.mf_airflow.operations.deployment import Deployments

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mf_airflow import dump
+from mf_airflow.operations import dump
 from mftasks.errors import InvalidPlan
 from tests.mf_airflow.operations.deployment import Database
 

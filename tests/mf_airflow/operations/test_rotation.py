@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mf_airflow import dump, rotation, seaweedfs
-from mf_airflow.environment import ROOT
-from mf_airflow.seaweedfs import S3Server, SeaweedFS
+from mf_airflow.embedded import seaweedfs
+from mf_airflow.embedded.environment import ROOT
+from mf_airflow.embedded.seaweedfs import S3Server, SeaweedFS
+from mf_airflow.operations import dump, rotation
 from mftasks.errors import InvalidPlan
 from tests.mf_airflow.operations.deployment import ENCRYPTED, Database, Deployments
 
@@ -110,7 +111,7 @@ def test_the_first_user_logs_in_with_the_new_password_alone(
     database = deployments.owned_by("with_fab", old["postgres_password"])
     fab = {"AIRFLOW__CORE__AUTH_MANAGER": FAB}
     password = f"--admin-password-file={own_secrets / 'admin_password'}"
-    code, said = database.run("-m", "mf_airflow.deploy", "init", password, **fab)
+    code, said = database.run("-m", "mf_airflow.operations.deploy", "init", password, **fab)
     assert code == 0, said
 
     database.operate("rotate", str(own_secrets), **fab)

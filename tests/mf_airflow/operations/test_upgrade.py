@@ -3,8 +3,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mf_airflow import operations
-from mf_airflow.environment import ROOT
+from mf_airflow.embedded.environment import ROOT
+from mf_airflow.operations import __main__ as operations
 from tests.mf_airflow.operations.deployment import ENCRYPTED, Deployments
 
 HEAD, BEHIND = "d2f4e1b3c5a7", "1d6611b6ab7c"  # the revisions of Airflow 3.3 and 3.2

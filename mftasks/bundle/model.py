@@ -1,0 +1,154 @@
+"""From the files of a bundle to predictions and recommendations."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mftasks import settings
+from mftasks.bundle.files import (
+    FILES,
+    INDEX,
+    PARAMETERS,
+    SYMBOL,
+    VOCABULARY,
+    Floats,
+    Header,
+    Positions,
+    Tables,
+    read_index,
+)
+from mftasks.data.arrays import positions
+from mftasks.errors import ChecksumMismatch, MissingRecord
+from mftasks.mx import mx
+from mftasks.store import open_store
+from mftasks.store.blobs import sha256_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+CHUNK = 1 << 16
+DAMPING = 10.0
+
+
+def load(uri: str | Path, *, s3_endpoint: str | None = None) -> Bundle:
+    """Load the bundle in a local folder, or at a file:// or s3:// URI, and verify its files.
+
+    Raises `MissingRecord` where a file is not there, `ChecksumMismatch` where one was altered.
+    """
+    text = str(uri)
+    store = open_store(
+        text.rstrip("/") if "://" in text else Path(text).absolute().as_uri(),
+        s3_endpoint=s3_endpoint or settings.read().s3_endpoint,
+    )
+    with tempfile.TemporaryDirectory(prefix="bundle-") as arriving:
+        files = {name: Path(arriving, name) for name in FILES}
+        for name, path in files.items():
+            store.download(name, path)
+        return read(files)
+
+
+def read(files: Mapping[str, Path]) -> Bundle:
+    """Read a bundle from a local path for each of its `FILES`, after verifying their sha256."""
+    index = read_index(files[INDEX])
+    for name, promised in index.files.items():
+        if name not in files:
+            raise MissingRecord(f"the bundle's {name} is not there; it has {', '.join(files)}")
+        if (found := sha256_of(files[name])) != promised:
+            raise ChecksumMismatch(f"{name} has sha256 {found}, but bundle.json says {promised}")
+    with np.load(files[VOCABULARY], allow_pickle=False) as arrays:
+        tables = Tables(**arrays)
+    return Bundle(index.header, tables, _imported(files[SYMBOL], files[PARAMETERS]))
+
+
+class Bundle:
+    """Predict ratings with an exported network, whatever user and item are asked for."""
+
+    def __init__(self, header: Header, tables: Tables, network: Any) -> None:
+        self.header = header
+        self.tables = tables
+        self._network = network
+
+    def predict(self, user_ids: ArrayLike, item_ids: ArrayLike, *, clip: bool = True) -> Floats:
+        """Return the predicted rating of each pair of ids, float32; one user may meet many items.
+
+        Unknown ids fall back to what is known: the item's mean rating for a user whom training has
+        not seen, the user's mean for such an item, and the mean of all ratings for both.
+        """
+        users = positions(user_ids, self.tables.user_ids)
+        items = positions(item_ids, self.tables.item_ids)
+        shape = np.broadcast_shapes(users.shape, items.shape)
+        pairs = (np.broadcast_to(side, shape).ravel() for side in (users, items))
+        return self.predict_at(*pairs, clip=clip).reshape(shape)
+
+    def predict_at(self, users: Positions, items: Positions, *, clip: bool = True) -> Floats:
+        """Return the predicted rating of each pair of positions in the vocabulary; -1 is unknown."""
+        known = (users >= 0) & (items >= 0)
+        predicted = np.full(users.shape, self.header.mean_rating, np.float32)
+        for seen, means, side in (
+            (items >= 0, self.tables.item_means, items),
+            (users >= 0, self.tables.user_means, users),
+        ):
+            predicted[seen & ~known] = means[side[seen & ~known]]
+        predicted[known] = self._forward(users[known], items[known])
+        if clip:
+            predicted.clip(self.header.min_rating, self.header.max_rating, out=predicted)
+        return predicted
+
+    def recommend(
+        self, user_id: int | str, top: int = 10, *, exclude: Iterable[int | str] = ()
+    ) -> list[tuple[int | str, float]]:
+        """Return the `top` items for a user with the predicted rating of each, best first.
+
+        A user whom training has not seen gets the items of the best mean, damped by `DAMPING`
+        ratings of the overall mean so that one enthusiast does not decide.
+        """
+        everything = np.arange(len(self.tables.item_ids), dtype=np.int32)
+        (user,) = positions([user_id], self.tables.user_ids)
+        if user >= 0:
+            scores = self.predict_at(np.full_like(everything, user), everything, clip=False)
+        else:
+            scores = self._damped_means()
+        without = positions(list(exclude), self.tables.item_ids)
+        scores[without[without >= 0]] = -np.inf
+        best = _largest(scores, top)
+        shown = scores[best].clip(self.header.min_rating, self.header.max_rating)
+        return list(zip(self.tables.item_ids[best].tolist(), shown.tolist(), strict=True))
+
+    def _forward(self, users: Positions, items: Positions) -> Floats:
+        predicted = np.empty(len(users), np.float32)
+        for start in range(0, len(users), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            sides = (mx.nd.array(side[chunk], dtype="int32") for side in (users, items))
+            predicted[chunk] = self._network(*sides).asnumpy()
+        return predicted
+
+    def _damped_means(self) -> Floats:
+        counts, means = self.tables.item_counts, self.tables.item_means
+        sums = means * counts + DAMPING * self.header.mean_rating
+        return (sums / (counts + DAMPING)).astype(np.float32)
+
+
+def _imported(symbol: Path, parameters: Path) -> Any:
+    with warnings.catch_warnings():
+        # The inputs' type is free until the first call: int32 positions.
+        warnings.filterwarnings("ignore", "Cannot decide type for the following arguments")
+        network = mx.gluon.SymbolBlock.imports(str(symbol), ["users", "items"], str(parameters))
+    network.collect_params().setattr("grad_req", "null")
+    network.hybridize(static_alloc=True)
+    return network
+
+
+def _largest(scores: Floats, top: int) -> NDArray[np.intp]:
+    """Return the indices of the `top` finite scores, largest first, ties by index."""
+    n = min(top, int(np.isfinite(scores).sum()))
+    if n <= 0:
+        return np.empty(0, np.intp)
+    bound = np.partition(scores, len(scores) - n)[len(scores) - n]
+    near = np.flatnonzero(scores >= bound)
+    return near[np.argsort(-scores[near], kind="stable")][:n]

@@ -1,0 +1,3 @@
+"""What a training may compute on: finding GPUs, leasing them, running out of memory."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""What is measured and reported: gauges, progress, notifications, health."""
+
+from __future__ import annotations

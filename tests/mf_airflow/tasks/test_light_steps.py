@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from mf_airflow.tasks import light_steps
+from mftasks.errors import SourceUnavailable
+
+
+@pytest.fixture(autouse=True)
+def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MF_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_run_id_in_the_store_has_no_character_that_needs_quoting() -> None:
+    given = "scheduled__2026-11-29T00:00:00+00:00"
+    assert light_steps.store_run_id(given) == "scheduled__2026-11-29T00-00-00-00-00"
+
+
+def test_a_plan_returns_its_key_and_the_networks_that_were_chosen() -> None:
+    assert light_steps.plan("try-1", {"networks": ["mlp"], "epochs": None}) == {
+        "key": "runs/try-1/plan.json",
+        "run_id": "try-1",
+        "dataset": "ml-100k",
+        "networks": ["mlp"],
+    }
+
+
+def test_an_unknown_parameter_fails_the_task_at_once_with_a_suggestion() -> None:
+    with pytest.raises(
+        AirflowFailException, match="unknown parameter 'epoch'; did you mean 'epochs"
+    ):
+        light_steps.plan("try-1", {"epoch": 3})
+
+
+def test_a_step_that_ran_too_early_fails_the_task_at_once() -> None:
+    with pytest.raises(AirflowFailException, match=r"MissingRecord: .*plan\.json is not there"):
+        light_steps.step("download", "try-1")
+
+
+def test_a_dead_source_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_MOVIELENS_URL", "file:///nowhere")
+    light_steps.plan("try-1", {"dataset": "ml-1m"})
+    with pytest.raises(SourceUnavailable):
+        light_steps.step("download", "try-1")
+
+
+def test_what_a_step_tells_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text("user_id,item_id,rating\n1,1,5\n1,2,3\n2,1,4\n")
+    light_steps.plan("try-1", {"dataset": ratings.as_uri()})
+    returned = light_steps.step("download", "try-1")
+    assert returned["key"] == "runs/try-1/download.json"
+    assert any(record.getMessage().startswith("download: ") for record in caplog.records)

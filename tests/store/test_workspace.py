@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from mftasks.errors import ChecksumMismatch, InvalidDataset, MissingRecord, StoreUnavailable
+from mftasks.records import SplitConfig
+from mftasks.settings import Settings
+from mftasks.store.workspace import Workspace
+
+
+def test_the_first_record_written_stays(workspace: Workspace) -> None:
+    first, second = SplitConfig(strategy="hash"), SplitConfig(strategy="temporal")
+
+    assert workspace.write("x.json", first) == first
+    assert workspace.write("x.json", second) == first
+    assert workspace.read("x.json", SplitConfig) == first
+
+
+def test_a_missing_record_is_found_as_none(workspace: Workspace) -> None:
+    assert workspace.find("x.json", SplitConfig) is None
+    with pytest.raises(MissingRecord, match=r"x\.json"):
+        workspace.read("x.json", SplitConfig)
+
+
+def test_a_record_with_an_unknown_field_is_refused(workspace: Workspace) -> None:
+    workspace.store.put("x.json", b'{"strategy": "hash", "fodl": 3}', "application/json")
+    with pytest.raises(InvalidDataset, match="fodl"):
+        workspace.read("x.json", SplitConfig)
+
+
+def test_a_blob_is_fetched_once_and_then_served_from_the_cache(workspace: Workspace) -> None:
+    ref = workspace.put_blob("blob", b"bytes")
+    path = workspace.fetch(ref)
+    workspace.store.delete("blob")
+
+    assert workspace.fetch(ref) == path
+    assert path.read_bytes() == b"bytes"
+
+
+def test_an_altered_blob_is_refused_and_not_cached(workspace: Workspace) -> None:
+    ref = workspace.put_blob("blob", b"bytes")
+    workspace.store.put("blob", b"BYTES", "text/plain")
+    for _ in range(2):
+        with pytest.raises(ChecksumMismatch, match=ref.sha256):
+            workspace.fetch(ref)
+    assert not [path for path in workspace.cache.rglob("*") if path.is_file()]
+
+
+def test_other_bytes_under_a_taken_key_are_refused(workspace: Workspace) -> None:
+    workspace.put_blob("blob", b"bytes")
+    with pytest.raises(ChecksumMismatch, match="blob"):
+        workspace.put_blob("blob", b"others")
+
+
+def test_putting_the_same_blob_twice_is_harmless(workspace: Workspace) -> None:
+    assert workspace.put_blob("blob", b"bytes") == workspace.put_blob("blob", b"bytes")
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, not a folder")
+    workspace = Workspace(Settings(store=(tmp_path / "store").as_uri(), cache=tmp_path / "cache"))
+    ref = workspace.put_blob("blob", b"bytes")
+    with pytest.raises(StoreUnavailable, match="MF_CACHE"):
+        workspace.fetch(ref)
+
+
+def test_a_full_disk_is_told_as_the_cache_s_and_leaves_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = workspace.put_blob("datasets/x", b"abc")
+
+    def fill(key: str, path: Path) -> None:
+        path.write_bytes(b"a")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(workspace.store, "download", fill)
+    with pytest.raises(StoreUnavailable, match=r"cache .*No space left on device; free some room"):
+        workspace.fetch(ref)
+    assert not [path for path in workspace.cache.rglob("*") if path.is_file()]
