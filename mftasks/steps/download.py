@@ -31,14 +31,14 @@ from mftasks.store.blobs import sha256_of
 from mftasks.store.workspace import JSON, Workspace, run_key
 
 if TYPE_CHECKING:
-    from mftasks.progress import Tell
+    from mftasks.progress import OnTick
 
 log = logging.getLogger(__name__)
 
 _FORMATS = {".csv": "csv", ".parquet": "parquet"}
 
 
-def download(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent) -> DatasetRef:
+def download(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silent) -> DatasetRef:
     """Put the data set of the plan into the store, verified, and return a reference to it.
 
     A release that never changes is fetched once: later runs reuse what the store or the local
@@ -51,21 +51,21 @@ def download(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent)
         return done
     dataset = workspace.read(run_key(run_id, "plan.json"), RunPlan).dataset
     if catalog.is_uri(dataset):
-        ref = _from_uri(workspace, dataset, tell)
+        ref = _from_uri(workspace, dataset, on_tick)
     else:
-        ref = _from_catalogue(workspace, catalog.find(dataset), tell)
+        ref = _from_catalogue(workspace, catalog.find(dataset), on_tick)
     log.info("%s: %s, sha256 %s, from %s", run_id, ref.name, ref.sha256, ref.source)
     return workspace.write(key, ref)
 
 
-def _from_catalogue(workspace: Workspace, dataset: catalog.Dataset, tell: Tell) -> DatasetRef:
+def _from_catalogue(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnTick) -> DatasetRef:
     if dataset.immutable:
         known = _in_store(workspace, dataset) or _in_cache(workspace, dataset)
         if known is not None:
             return known
     with _folder(workspace) as folder:
         base = workspace.settings.movielens_url
-        served = sources.fetch_first(sources.sources_of(dataset, base), folder, tell)
+        served = sources.fetch_first(sources.sources_of(dataset, base), folder, on_tick)
         ref = DatasetRef(
             name=dataset.name,
             source=served.source,
@@ -136,7 +136,7 @@ def _by_name(name: str) -> str:
     return f"datasets/by-name/{name}.json"
 
 
-def _from_uri(workspace: Workspace, uri: str, tell: Tell) -> DatasetRef:
+def _from_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
     suffix = Path(unquote(urlsplit(uri).path)).suffix.lower()
     if suffix not in _FORMATS:
         raise InvalidPlan(f"data set {uri!r} is neither CSV nor Parquet; known: .csv, .parquet")
@@ -145,7 +145,7 @@ def _from_uri(workspace: Workspace, uri: str, tell: Tell) -> DatasetRef:
         if urlsplit(uri).scheme == "s3":
             _fetch_object(workspace, uri, path)
         else:
-            _fetch_file(uri, path, tell)
+            _fetch_file(uri, path, on_tick)
         return DatasetRef(
             name=catalog.slug(uri),
             source=uri,
@@ -166,9 +166,9 @@ def _fetch_object(workspace: Workspace, uri: str, path: Path) -> None:
         raise SourceUnavailable(f"data set {uri!r}: {error}") from error
 
 
-def _fetch_file(uri: str, path: Path, tell: Tell) -> None:
+def _fetch_file(uri: str, path: Path, on_tick: OnTick) -> None:
     try:
-        sources.fetch(uri, path, tell)
+        sources.fetch(uri, path, on_tick)
     except sources.Refused as error:
         raise InvalidPlan(
             f"data set {uri!r}: {error}; it must be a file that this worker can read"

@@ -24,7 +24,7 @@ CHUNK = 1 << 20
 
 
 def evaluate(
-    workspace: Workspace, run_id: str, network: str, *, tell: progress.Tell = progress.silent
+    workspace: Workspace, run_id: str, network: str, *, on_tick: progress.OnTick = progress.silent
 ) -> Evaluation:
     """Score the exported bundle of `network`, as read back from the store, and the baselines.
 
@@ -38,13 +38,13 @@ def evaluate(
     split = workspace.read(run_key(run_id, "split.json"), SplitRef)
     result = workspace.read(network_key(run_id, network, "train.json"), TrainResult)
     seed = next(one.seed for one in plan.trainings if one.network == network)
-    evaluation = _evaluated(workspace, split, result, seed, tell)
+    evaluation = _evaluated(workspace, split, result, seed, on_tick)
     log.info("evaluate %s: RMSE %.4f on %d ratings", network, evaluation.rmse, evaluation.n_ratings)
     return workspace.write(key, evaluation)
 
 
 def _evaluated(
-    workspace: Workspace, split: SplitRef, result: TrainResult, seed: int, tell: progress.Tell
+    workspace: Workspace, split: SplitRef, result: TrainResult, seed: int, on_tick: progress.OnTick
 ) -> Evaluation:
     import numpy as np
 
@@ -56,7 +56,7 @@ def _evaluated(
 
     train, test = (read_part(workspace.fetch(split.parts[name])) for name in ("train", "test"))
     exported = bundle.read({n: workspace.fetch(ref) for n, ref in result.bundle.files.items()})
-    raw = _predicted(exported, test, f"evaluate {result.config.network}", tell)
+    raw = _predicted(exported, test, f"evaluate {result.config.network}", on_tick)
     errors = _errors(raw, test, split)
     squared = np.square(errors)
     rivals = {name: _errors(guess, test, split) for name, guess in _baselines(train, test).items()}
@@ -85,7 +85,7 @@ def _evaluated(
     )
 
 
-def _predicted(exported: Bundle, test: Part, work: str, tell: progress.Tell) -> Floats:
+def _predicted(exported: Bundle, test: Part, work: str, on_tick: progress.OnTick) -> Floats:
     import numpy as np
 
     n = len(test.ratings)
@@ -93,7 +93,7 @@ def _predicted(exported: Bundle, test: Part, work: str, tell: progress.Tell) -> 
     for start in range(0, n, CHUNK):
         chunk = slice(start, start + CHUNK)
         predicted[chunk] = exported.predict_at(test.users[chunk], test.items[chunk], clip=False)
-        tell(progress.Tick(work=work, done=min(start + CHUNK, n), total=n, unit="ratings"))
+        on_tick(progress.Tick(work=work, done=min(start + CHUNK, n), total=n, unit="ratings"))
     return predicted
 
 

@@ -36,7 +36,7 @@ CSV = "text/csv; charset=utf-8"
 
 
 def publish(
-    workspace: Workspace, run_id: str, *, tell: progress.Tell = progress.silent
+    workspace: Workspace, run_id: str, *, on_tick: progress.OnTick = progress.silent
 ) -> Manifest:
     """Put the manifest of a run, last, and return it.
 
@@ -48,7 +48,7 @@ def publish(
     manifest = workspace.find(key, Manifest)
     if manifest is None:
         manifest = _manifest(workspace, workspace.read(run_key(run_id, "report.json"), Report))
-    _verify(workspace, manifest.files, tell)
+    _verify(workspace, manifest.files, on_tick)
     log.info("publish: %d files of run %s are whole", len(manifest.files), run_id)
     manifest = workspace.write(key, manifest)
     _remove_checkpoints(workspace, manifest)
@@ -146,7 +146,9 @@ def _history(result: TrainResult) -> bytes:
     return text.getvalue().encode()
 
 
-def _verify(workspace: Workspace, files: tuple[PublishedFile, ...], tell: progress.Tell) -> None:
+def _verify(
+    workspace: Workspace, files: tuple[PublishedFile, ...], on_tick: progress.OnTick
+) -> None:
     """Read every file back from the store, not from the cache, and compare its sha256."""
     total, done = sum(file.n_bytes for file in files), 0
     with tempfile.TemporaryDirectory(prefix="publish-") as folder:
@@ -160,4 +162,4 @@ def _verify(workspace: Workspace, files: tuple[PublishedFile, ...], tell: progre
                 )
             done += file.n_bytes
             if file.n_bytes * 10 > total or done == total:
-                tell(progress.Tick(work="publish", done=done, total=total, unit="bytes"))
+                on_tick(progress.Tick(work="publish", done=done, total=total, unit="bytes"))

@@ -29,7 +29,9 @@ HTML = "text/html; charset=utf-8"
 SYMBOL = "model-symbol.json"
 
 
-def report(workspace: Workspace, run_id: str, *, tell: progress.Tell = progress.silent) -> Report:
+def report(
+    workspace: Workspace, run_id: str, *, on_tick: progress.OnTick = progress.silent
+) -> Report:
     """Write the pages, and the record that gathers what the run found out.
 
     Raises `MissingRecord` where a network of the plan has not been trained and evaluated.

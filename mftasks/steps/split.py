@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mftasks.data.arrays import Ids
     from mftasks.data.table import EncodedIds, RatingsTable
-    from mftasks.progress import Tell
+    from mftasks.progress import OnTick
     from mftasks.records import DatasetRef
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ FORMAT_VERSION = 1
 _NAMES = {"train": splitting.TRAIN, "valid": splitting.VALID, "test": splitting.TEST}
 
 
-def split(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent) -> SplitRef:
+def split(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silent) -> SplitRef:
     """Part the validated data set as the plan says, and return references to the parts.
 
     Raises `InvalidPlan` where the train or the test part would be empty, or where the strategy
@@ -56,9 +56,9 @@ def split(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent) ->
     made = workspace.find(made_key, SplitRef)
     if made is None:
         table = formats.read(workspace.fetch(dataset.ratings), dataset.format)
-        tell(Tick(work="split", done=0, total=table.n_ratings, unit="ratings"))
+        on_tick(Tick(work="split", done=0, total=table.n_ratings, unit="ratings"))
         made = workspace.write(made_key, _made(workspace, table, dataset.sha256, config))
-        tell(Tick(work="split", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
+        on_tick(Tick(work="split", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
     sizes = ", ".join(f"{name} {size.n_ratings:,}" for name, size in made.sizes.items())
     log.info("%s: %s, fingerprint %s", run_id, sizes, made.fingerprint)
     return workspace.write(key, made)

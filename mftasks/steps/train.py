@@ -31,7 +31,7 @@ from mftasks.errors import (
     did_you_mean,
 )
 from mftasks.networks import Sizes
-from mftasks.progress import Tell, Tick
+from mftasks.progress import OnTick, Tick
 from mftasks.records import BundleRef, EpochMetrics, RunPlan, SplitRef, TrainConfig, TrainResult
 from mftasks.store.workspace import Workspace, network_key, run_key
 from mftasks.training import signals
@@ -52,7 +52,7 @@ ALLOCATION_FAILED = "failed to allocate|out of memory|bad_alloc"
 
 
 def train(
-    workspace: Workspace, run_id: str, network: str, *, tell: Tell = progress.silent
+    workspace: Workspace, run_id: str, network: str, *, on_tick: OnTick = progress.silent
 ) -> TrainResult:
     """Train `network` as the plan says, and write its bundle, then its result.
 
@@ -69,7 +69,7 @@ def train(
         if name != "test":
             workspace.fetch(ref)  # no device waits for it later
     with _leased(workspace.settings, plan, network) as leased, _memory_errors_explained():
-        return _trained(workspace, run_id, config, split, leased, tell)
+        return _trained(workspace, run_id, config, split, leased, on_tick)
 
 
 @contextlib.contextmanager
@@ -111,11 +111,11 @@ def _trained(
     config: TrainConfig,
     split: SplitRef,
     leased: tuple[Device, ...],
-    tell: Tell,
+    on_tick: OnTick,
 ) -> TrainResult:
     cpu_seconds = time.process_time()
     vocabulary, data = _data(workspace, split)
-    trained, resumed_from = _fitted(workspace, run_id, config, split, data, leased, tell)
+    trained, resumed_from = _fitted(workspace, run_id, config, split, data, leased, on_tick)
 
     def put() -> TrainResult:
         result = TrainResult(
@@ -172,7 +172,7 @@ def _fitted(
     split: SplitRef,
     data: Data,
     leased: tuple[Device, ...],
-    tell: Tell,
+    on_tick: OnTick,
 ) -> tuple[Trained, int | None]:
     """Train from the latest checkpoint; return the network and the epoch that this was."""
     from mftasks import mx
@@ -184,7 +184,7 @@ def _fitted(
     def on_epoch(metrics: EpochMetrics, state: State) -> None:
         reached[:] = [state]
         checkpoints.offer(state)
-        tell(_tick(config, metrics, leased))
+        on_tick(_tick(config, metrics, leased))
 
     with Checkpoints(
         workspace.store,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mftasks.data.table import RatingsTable
-    from mftasks.progress import Tell
+    from mftasks.progress import OnTick
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _MANY_VALUES = 50
 _BINS = 20
 
 
-def validate(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent) -> Profile:
+def validate(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silent) -> Profile:
     """Check the downloaded data set, and return its profile with every check.
 
     Raises `InvalidDataset` with all failed checks, and writes nothing then.
@@ -42,10 +42,10 @@ def validate(workspace: Workspace, run_id: str, *, tell: Tell = progress.silent)
     plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
     dataset = workspace.read(run_key(run_id, "download.json"), DatasetRef)
     table = _read(workspace, dataset)
-    tell(Tick(work="validate", done=0, total=table.n_ratings, unit="ratings"))
+    on_tick(Tick(work="validate", done=0, total=table.n_ratings, unit="ratings"))
     made = checks.check(table, _expected(plan.dataset, plan.split))
     _refuse_failed(dataset, made)
-    tell(Tick(work="validate", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
+    on_tick(Tick(work="validate", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
     return workspace.write(key, _profile(dataset, table, made))
 
 

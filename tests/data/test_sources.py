@@ -105,11 +105,11 @@ def test_a_server_without_the_file_is_asked_once(site: Web, tmp_path: Path):
 def test_a_source_that_has_refused_is_not_asked_again_while_others_are(tmp_path: Path):
     asked = []
 
-    def refuse(folder: Path, tell: progress.Tell) -> sources.Served:
+    def refuse(folder: Path, on_tick: progress.OnTick) -> sources.Served:
         asked.append("refusing")
         raise sources.Refused("HTTP 404")
 
-    def recover(folder: Path, tell: progress.Tell) -> sources.Served:
+    def recover(folder: Path, on_tick: progress.OnTick) -> sources.Served:
         asked.append("late")
         if len(asked) < 4:
             raise SourceUnavailable("HTTP 503")

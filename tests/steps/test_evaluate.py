@@ -117,7 +117,7 @@ def test_unseen_ids_are_scored_by_fallback_and_counted(workspace: Workspace) -> 
 def test_it_tells_how_many_ratings_are_scored(workspace: Workspace) -> None:
     told: list[progress.Tick] = []
     workspace.store.delete(KEY)
-    evaluation = evaluate(workspace, RUN, "mlp", tell=told.append)
+    evaluation = evaluate(workspace, RUN, "mlp", on_tick=told.append)
     assert [(tick.work, tick.done) for tick in told] == [("evaluate mlp", evaluation.n_ratings)]
 
 

@@ -127,7 +127,7 @@ def test_a_run_without_a_report_is_not_published(tmp_path: Path) -> None:
 
 def test_it_tells_how_much_is_verified(workspace: Workspace) -> None:
     told: list[progress.Tick] = []
-    manifest = publish(workspace, RUN, tell=told.append)
+    manifest = publish(workspace, RUN, on_tick=told.append)
     total = sum(file.n_bytes for file in manifest.files)
     assert (told[-1].work, told[-1].done, told[-1].total) == ("publish", total, total)
 

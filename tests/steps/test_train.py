@@ -93,7 +93,7 @@ def digests(result: TrainResult) -> dict[str, str]:
 
 def test_a_training_leaves_a_bundle_and_a_result(planned: Callable[..., Workspace]) -> None:
     workspace, ticks = planned(), list[Tick]()
-    result = train(workspace, "r", "linear", tell=ticks.append)
+    result = train(workspace, "r", "linear", on_tick=ticks.append)
     assert [tick.done for tick in ticks] == [1, 2, 3, 4]
     assert {(tick.work, tick.total, tick.device) for tick in ticks} == {
         ("train linear", 4, result.device)
@@ -123,7 +123,7 @@ def test_the_bundle_has_the_weights_of_the_best_epoch(planned: Callable[..., Wor
 def test_training_twice_changes_nothing(planned: Callable[..., Workspace]) -> None:
     workspace, ticks = planned(), list[Tick]()
     first = train(workspace, "r", "linear")
-    assert train(workspace, "r", "linear", tell=ticks.append) == first
+    assert train(workspace, "r", "linear", on_tick=ticks.append) == first
     assert ticks == []
 
 
@@ -139,11 +139,11 @@ class _Killed(Exception):
 
 
 def killed_after(epoch: int) -> Callable[[Tick], None]:
-    def tell(tick: Tick) -> None:
+    def on_tick(tick: Tick) -> None:
         if tick.done == epoch:
             raise _Killed
 
-    return tell
+    return on_tick
 
 
 @pytest.mark.parametrize("network", ["linear", "resnet"])
@@ -153,9 +153,9 @@ def test_a_resumed_training_ends_in_the_same_bundle(
     unbroken = train(planned(network=network), "r", network)
     workspace = planned(where=Workspace(eager_settings(tmp_path)), network=network)
     with pytest.raises(_Killed):
-        train(workspace, "r", network, tell=killed_after(2))
+        train(workspace, "r", network, on_tick=killed_after(2))
     ticks: list[Tick] = []
-    resumed = train(workspace, "r", network, tell=ticks.append)
+    resumed = train(workspace, "r", network, on_tick=ticks.append)
     assert resumed.resumed_from == 4 - len(ticks)
     assert resumed.resumed_from in (1, 2)
     assert digests(resumed) == digests(unbroken)
@@ -167,7 +167,7 @@ def test_a_checkpoint_of_another_configuration_is_ignored(
 ) -> None:
     workspace = planned(where=Workspace(eager_settings(tmp_path)))
     with pytest.raises(_Killed):
-        train(workspace, "r", "linear", tell=killed_after(3))
+        train(workspace, "r", "linear", on_tick=killed_after(3))
     workspace.store.delete(run_key("r", "plan.json"))
     put_plan(workspace, "r", learning_rate=0.03)
     assert train(workspace, "r", "linear").resumed_from is None
@@ -198,12 +198,12 @@ def test_a_signal_leaves_a_checkpoint_and_the_handlers_as_they_were(
     workspace, number = planned(), getattr(signal, name)
     before = signal.getsignal(number)
 
-    def tell(tick: Tick) -> None:
+    def on_tick(tick: Tick) -> None:
         if tick.done == 2:
             os.kill(os.getpid(), number)
 
     with pytest.raises(Interrupted, match=name):
-        train(workspace, "r", "linear", tell=tell)
+        train(workspace, "r", "linear", on_tick=on_tick)
     assert signal.getsignal(number) is before
     assert train(workspace, "r", "linear").resumed_from == 2
 
@@ -233,7 +233,7 @@ def test_a_process_that_gets_sigterm_exits_with_75_within_seconds_and_a_retry_re
 
 def test_it_trains_on_as_many_devices_as_the_plan_says(planned: Callable[..., Workspace]) -> None:
     ticks: list[Tick] = []
-    shared = train(planned("two", devices=2), "two", "linear", tell=ticks.append)
+    shared = train(planned("two", devices=2), "two", "linear", on_tick=ticks.append)
     alone = train(planned("one"), "one", "linear")
     assert (alone.device, shared.device) == ("cpu", "2 × cpu")
     assert {tick.device for tick in ticks} == {"2 × cpu"}
@@ -243,7 +243,7 @@ def test_it_trains_on_as_many_devices_as_the_plan_says(planned: Callable[..., Wo
 
 def test_a_tick_tells_what_a_person_wants_to_know(planned: Callable[..., Workspace]) -> None:
     ticks: list[Tick] = []
-    result = train(planned(), "r", "linear", tell=ticks.append)
+    result = train(planned(), "r", "linear", on_tick=ticks.append)
     assert [(tick.done, tick.total, tick.unit) for tick in ticks] == [
         (epoch, 4, "epochs") for epoch in (1, 2, 3, 4)
     ]
@@ -331,6 +331,6 @@ def test_a_store_that_is_away_in_the_end_is_waited_for(
     monkeypatch.setattr(workspace.store, "put_if_absent", away_at_first)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     ticks: list[Tick] = []
-    result = train(workspace, "r", "linear", tell=ticks.append)
+    result = train(workspace, "r", "linear", on_tick=ticks.append)
     assert len(ticks) == 4
     assert workspace.read(network_key("r", "linear", "train.json"), TrainResult) == result

@@ -31,8 +31,8 @@ def plan(run_id: str, given: Mapping[str, Any]) -> Headline:
 
 def step(name: str, run_id: str) -> Headline:
     """Run `mftasks.steps.<name>`; an error that a retry cannot mend fails the task at once."""
-    with progress.teller("lines") as tell:
-        return _headline(name, run_id, tell=tell)
+    with progress.reporter("lines") as on_tick:
+        return _headline(name, run_id, on_tick=on_tick)
 
 
 def _headline(name: str, run_id: str, *given: Any, **options: Any) -> Headline:
