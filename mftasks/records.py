@@ -210,8 +210,24 @@ class BundleRef(Record, frozen=True, kw_only=True):
     files: dict[str, BlobRef]
 
 
+class Layer(Record, frozen=True, kw_only=True):
+    """A part of a network: a block of Gluon's with its first figure, and the parts inside it.
+
+    `n_parameters` counts the weights of the part, those of the parts inside it included.
+    """
+
+    name: str
+    kind: str
+    detail: str = ""
+    n_parameters: Count = 0
+    layers: tuple[Layer, ...] = ()
+
+
 class TrainResult(Record, frozen=True, kw_only=True):
-    """Hold what a training did and where its bundle lies; `peak_rss_bytes` is of its process."""
+    """Hold what a training did and where its bundle lies; `peak_rss_bytes` is of its process.
+
+    `formula` is the first sentence of the network's file, `architecture` what it consists of.
+    """
 
     config: TrainConfig
     split_fingerprint: str
@@ -224,6 +240,8 @@ class TrainResult(Record, frozen=True, kw_only=True):
     cpu_seconds: float
     peak_rss_bytes: Count
     bundle: BundleRef
+    formula: str = ""
+    architecture: Layer | None = None
 
 
 class Interval(Record, frozen=True, kw_only=True):

@@ -58,6 +58,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py")))
 
 
+def formula(name: str) -> str:
+    """Return the first sentence of a network's file, which says what it computes."""
+    return (load(name).__doc__ or name).strip().split("\n\n")[0].replace("`", "").replace("\n", " ")
+
+
 def load(name: str) -> Network:
     """Import a network's file; raises `UnknownNetwork` with a suggestion."""
     if name not in names():

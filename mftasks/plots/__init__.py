@@ -3,7 +3,6 @@
 training   RMSE against training time, the comparison of the networks
 scores     final RMSE with intervals, and where each network errs
 data       what the ratings look like
-diagram    each network as a drawing of its exported symbol
 page       the pages: report.html and comparison.html
 """
 

@@ -5,7 +5,7 @@ A page is one file that needs no network: style, script, plots and Bokeh itself 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +15,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mftasks.plots import data, scores, style, training, words
-from mftasks.plots.diagram import diagram
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -24,25 +23,19 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """Hold what a page shows of one network."""
+    """What a page shows of one network."""
 
     network: str
     colour: str
     result: TrainResult
     evaluation: Evaluation
+    valid_rmse: float | None
     n_bytes: int
     settings: dict[str, str]
-    diagram: Markup
 
 
-Symbols = Mapping[str, str]
-
-
-def report(run: Report, symbols: Symbols) -> bytes:
-    """Return report.html: the answer first, then how it came about, the networks and the data.
-
-    `symbols` maps each network to its exported symbol, as JSON.
-    """
+def report(run: Report) -> bytes:
+    """Return report.html: the answer first, then how it came about, the networks and the data."""
     look = _look(run)
     plots = {
         **_compared(run, look),
@@ -55,13 +48,13 @@ def report(run: Report, symbols: Symbols) -> bytes:
     }
     if run.profile.ratings_per_month:
         plots["months"] = data.months(run.profile)
-    return _page("report.html", run, symbols, look, plots)
+    return _page("report.html", run, look, plots)
 
 
-def comparison(run: Report, symbols: Symbols) -> bytes:
+def comparison(run: Report) -> bytes:
     """Return comparison.html: RMSE against training time, final RMSE, and every epoch's figures."""
     look = _look(run)
-    return _page("comparison.html", run, symbols, look, _compared(run, look))
+    return _page("comparison.html", run, look, _compared(run, look))
 
 
 def _look(run: Report) -> style.Look:
@@ -75,13 +68,11 @@ def _compared(run: Report, look: style.Look) -> dict[str, figure]:
     }
 
 
-def _page(
-    template: str, run: Report, symbols: Symbols, look: style.Look, plots: dict[str, figure]
-) -> bytes:
+def _page(template: str, run: Report, look: style.Look, plots: dict[str, figure]) -> bytes:
     script, parts = components({**plots})
-    rows = sorted(_rows(run, symbols, look), key=lambda row: row.evaluation.rmse)
-    best = next(row for row in rows if row.network == run.best)
     validated = all(result.history[0].valid_rmse is not None for result in run.results)
+    rows = sorted(_rows(run, look), key=_deciding(validated))
+    best = next(row for row in rows if row.network == run.best)
     text = (
         _environment()
         .get_template(template)
@@ -89,12 +80,12 @@ def _page(
             run=run,
             rows=rows,
             best=best,
-            headline=words.headline(best.evaluation),
-            summary=words.summary(best.evaluation, run.profile.dataset.name),
+            headline=words.headline(best.evaluation, run.evaluations),
+            summary=words.summary(best.evaluation, run.evaluations, run.profile.dataset.name),
             in_words=", ".join(f"{row.network} {row.evaluation.rmse:.4f}" for row in rows),
             split_in_words=words.split(run.split.config),
             baselines=dict(sorted(best.evaluation.baselines.items(), key=lambda one: one[1])),
-            chosen=words.chosen(validated),
+            chosen=words.chosen(best.evaluation, validated),
             validated=validated,
             longest=max(result.seconds for result in run.results),
             cpu=sum(result.cpu_seconds for result in run.results),
@@ -111,7 +102,7 @@ def _page(
     return text.encode()
 
 
-def _rows(run: Report, symbols: Symbols, look: style.Look) -> list[Row]:
+def _rows(run: Report, look: style.Look) -> list[Row]:
     scored = {evaluation.network: evaluation for evaluation in run.evaluations}
     return [
         Row(
@@ -119,12 +110,19 @@ def _rows(run: Report, symbols: Symbols, look: style.Look) -> list[Row]:
             colour=f"var(--colour-{look.turn(result.config.network)})",
             result=result,
             evaluation=scored[result.config.network],
+            valid_rmse=result.history[result.best_epoch - 1].valid_rmse,
             n_bytes=sum(blob.n_bytes for blob in result.bundle.files.values()),
             settings=words.settings(result.config),
-            diagram=Markup(diagram(result.config.network, symbols[result.config.network])),
         )
         for result in run.results
     ]
+
+
+def _deciding(validated: bool) -> Callable[[Row], float]:
+    """Return what the networks are ordered by: the figure that the best one was chosen by."""
+    if validated:
+        return lambda row: row.valid_rmse or 0.0
+    return lambda row: row.evaluation.rmse
 
 
 def _environment() -> Environment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,37 +12,64 @@ if TYPE_CHECKING:
 MINUTE = 60
 
 
-def headline(best: Evaluation) -> str:
-    """Say which network is best, and how good it is."""
-    return f"Best network: {best.network}, RMSE {best.rmse:.4f}"
+def headline(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
+    """Name the chosen network and how good it is, or the baseline where no network beats it."""
+    if any(_is_better(one) for one in evaluations):
+        return f"Best network: {best.network}, RMSE {best.rmse:.4f}"
+    rival, rmse = best_baseline(best)
+    return f"No network beats the baseline {rival}, RMSE {rmse:.4f}"
 
 
-def chosen(validated: bool) -> str:
+def _is_better(one: Evaluation) -> bool:
+    """Tell whether a network beats the baselines, clearly where its gain has an interval."""
+    if one.gain is None:
+        return one.rmse < best_baseline(one)[1]
+    return one.gain.low > 0
+
+
+def chosen(best: Evaluation, validated: bool) -> str:
     """Say on which part the best network was found to be so."""
     if validated:
-        return "It is the best on the validation part; the figures here are of the test part."
-    return "It is the best on the test part, as no validation part was held back."
+        return (
+            f"{best.network} was chosen on the validation part; the figures here are of the test "
+            "part."
+        )
+    return f"{best.network} was chosen on the test part, as no validation part was held back."
 
 
-def summary(best: Evaluation, dataset: str) -> str:
+def summary(best: Evaluation, evaluations: Sequence[Evaluation], dataset: str) -> str:
     """Say how sure the figure is, and what it is worth."""
-    low, high = best.rmse_interval.low, best.rmse_interval.high
-    rival, rmse = min(best.baselines.items(), key=lambda one: one[1])
-    said = (
-        f"Over {count(best.n_ratings)} ratings of {dataset} that training never saw, with a "
-        f"95\u00a0% interval of {low:.4f} to {high:.4f}. The best baseline, {rival}, has {rmse:.4f}: "
-    )
-    gain = best.gain
-    if gain is None:
-        return f"{said}{best.network} is {rmse - best.rmse:+.4f} below it."
-    between = f"(95\u00a0% interval {gain.low:.4f} to {gain.high:.4f})"
-    if gain.low > 0:
-        return f"{said}{best.network} is {gain.value:.4f} better {between}."
-    if gain.high < 0:
-        return f"{said}{best.network} is {-gain.value:.4f} worse {between}."
+    rival, rmse = best_baseline(best)
+    within = f", 95\u00a0% interval {span(best.rmse_interval)}" if best.rmse_interval else ""
+    tested = f"{count(best.n_ratings)} ratings of {dataset} that training never saw"
     return (
-        f"{said}no network is clearly better; {best.network} differs by {gain.value:.4f} {between}."
+        f"{best.network} has RMSE {best.rmse:.4f}{within} over {tested}. The best baseline, "
+        f"{rival}, has {rmse:.4f}: {_compare(best)}{_name_better(best, evaluations)}."
     )
+
+
+def _compare(best: Evaluation) -> str:
+    if best.gain is None:
+        return f"{best.network} is {gain(best)} below it"
+    between = f"(95\u00a0% interval {span(best.gain)})"
+    if verdict(best) == "good":
+        return f"{best.network} is {best.gain.value:.4f} better {between}"
+    if verdict(best) == "bad":
+        return f"{best.network} is {-best.gain.value:.4f} worse {between}"
+    return f"{best.network} differs from it by {best.gain.value:.4f} {between}, which is not clear"
+
+
+def _name_better(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
+    """Name the networks that are clearly better than the baseline where the chosen one is not."""
+    if verdict(best) == "good":
+        return ""
+    better = [one.network for one in evaluations if verdict(one) == "good"]
+    return f"; clearly better is {' and '.join(better)}" if better else ""
+
+
+def best_baseline(evaluation: Evaluation) -> tuple[str, float]:
+    """Return the baseline with the lowest RMSE, and its RMSE."""
+    return min(evaluation.baselines.items(), key=lambda one: one[1])
 
 
 def split(config: SplitConfig) -> str:
@@ -88,21 +115,24 @@ def figure(value: float) -> str:
     return f"{value:.4f}"
 
 
-def span(interval: Interval) -> str:
-    """Return the bounds of an interval."""
-    return f"{interval.low:.4f} – {interval.high:.4f}"
+def span(interval: Interval | None) -> str:
+    """Return the bounds of an interval, a dash where there is none."""
+    return f"{interval.low:.4f} – {interval.high:.4f}" if interval else "–"
 
 
 def gain(evaluation: Evaluation) -> str:
     """Return how far a network is below the best baseline, with the interval's half width."""
     if evaluation.gain is None:
-        return f"{min(evaluation.baselines.values()) - evaluation.rmse:.4f}"
+        return f"{best_baseline(evaluation)[1] - evaluation.rmse:.4f}".replace("-", "−")
     half = (evaluation.gain.high - evaluation.gain.low) / 2
     return f"{evaluation.gain.value:.4f} ± {half:.4f}".replace("-", "−")
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """Return good or bad where a network is clearly better or worse than the best baseline."""
+    """Return good or bad where a network is clearly better or worse than the best baseline.
+
+    Without an interval, as with few users, nothing is clear.
+    """
     if evaluation.gain is None:
         return ""
     return "good" if evaluation.gain.low > 0 else "bad" if evaluation.gain.high < 0 else ""

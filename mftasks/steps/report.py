@@ -26,7 +26,6 @@ from mftasks.store.workspace import Workspace, network_key, run_key
 log = logging.getLogger(__name__)
 
 HTML = "text/html; charset=utf-8"
-SYMBOL = "model-symbol.json"
 
 
 def report(
@@ -87,12 +86,8 @@ def _valid_rmse(result: TrainResult) -> float | None:
 def _put_pages(workspace: Workspace, run: Report) -> Iterator[PublishedFile]:
     from mftasks.plots import page
 
-    symbols = {
-        result.config.network: workspace.fetch(result.bundle.files[SYMBOL]).read_text()
-        for result in run.results
-    }
     for name, draw in (("report.html", page.report), ("comparison.html", page.comparison)):
-        yield _put_page(workspace, run_key(run.plan.run_id, name), name, draw(run, symbols))
+        yield _put_page(workspace, run_key(run.plan.run_id, name), name, draw(run))
 
 
 def _put_page(workspace: Workspace, key: str, name: str, page: bytes) -> PublishedFile:

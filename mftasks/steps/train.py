@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import tenacity
 
-from mftasks import progress, version
+from mftasks import networks, progress, version
 from mftasks.data.arrays import read_part, read_vocabulary
 from mftasks.devices import gpus, leases
 from mftasks.devices.memory import ADVICE, peak_rss_bytes
@@ -113,6 +113,8 @@ def _trained(
     leased: tuple[Device, ...],
     on_tick: OnTick,
 ) -> TrainResult:
+    from mftasks.networks._layers import describe
+
     cpu_seconds = time.process_time()
     vocabulary, data = _data(workspace, split)
     trained, resumed_from = _fitted(workspace, run_id, config, split, data, leased, on_tick)
@@ -130,6 +132,8 @@ def _trained(
             bundle=_exported(workspace, run_id, config, split, vocabulary, data, trained),
             cpu_seconds=time.process_time() - cpu_seconds,
             peak_rss_bytes=peak_rss_bytes(),
+            formula=networks.formula(config.network),
+            architecture=describe(config.network, trained.block),
         )
         return workspace.write(network_key(run_id, config.network, "train.json"), result)
 

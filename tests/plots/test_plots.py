@@ -9,11 +9,9 @@ import pytest
 from bokeh.models import LogAxis, Span
 
 from mftasks import networks
-from mftasks.mx import mx
-from mftasks.plots import data, scores, style, training, words
-from mftasks.plots.diagram import diagram
-from mftasks.plots.graph import Graph
-from mftasks.records import Evaluation, Histogram, Interval, Report, SplitConfig
+from mftasks.networks._layers import describe
+from mftasks.plots import data, page, scores, style, training, words
+from mftasks.records import Evaluation, Histogram, Interval, Layer, Report, SplitConfig
 from mftasks.store.workspace import run_key
 from tests.finished_run import NETWORKS, RUN, reported_run
 
@@ -32,11 +30,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
 @pytest.fixture
 def run(runs: dict[str, Report]) -> Report:
     return runs["default"]
-
-
-@pytest.fixture
-def best(run: Report) -> Evaluation:
-    return next(one for one in run.evaluations if one.network == run.best)
 
 
 LOOK = style.Look(list(NETWORKS))
@@ -130,74 +123,89 @@ def test_ratings_are_drawn_by_month(run: Report) -> None:
     assert sum(bars.data_source.data["n"]) == run.profile.n_ratings
 
 
-def symbol(build: Any) -> str:
-    return str(build(mx.sym, mx.sym.var("users"), mx.sym.var("items")).tojson())
+def page_of(run: Report) -> str:
+    return page.report(run).decode()
 
 
-def titles(graph: Graph) -> list[str]:
-    return [f"{box.title} {box.detail}".strip() for box in graph.boxes.values()]
-
-
-def test_a_sum_of_products_is_an_inner_product() -> None:
-    def build(ops: Any, users: Any, items: Any) -> Any:
-        sides = (
-            ops.Embedding(side, ops.var(name), input_dim=900, output_dim=64)
-            for side, name in ((users, "p"), (items, "q"))
-        )
-        return ops.sum(next(sides) * next(sides), axis=1) + 3.5
-
-    assert titles(Graph(symbol(build))) == [
-        "user",
-        "embedding 900 × 64",
-        "item",
-        "embedding 900 × 64",
-        "inner product plus 3.50",
-        "predicted rating",
-    ]
-
-
-def test_an_unknown_operation_is_drawn_by_its_name() -> None:
-    drawn = diagram("ncf", symbol(lambda ops, users, items: ops.broadcast_maximum(users, items)))
-    assert "broadcast maximum" in drawn
-
-
-def test_a_value_that_others_use_too_keeps_its_box() -> None:
-    def build(ops: Any, users: Any, items: Any) -> Any:
-        dense = ops.FullyConnected(users, ops.var("w", shape=(8, 4)), ops.var("b"), num_hidden=8)
-        return dense + ops.Activation(dense, act_type="relu") + items
-
-    assert titles(Graph(symbol(build))) == [
-        "user",
-        "dense 4 → 8",
-        "relu",
-        "item",
-        "sum",
-        "predicted rating",
-    ]
-
-
-@pytest.mark.parametrize("preset", ["default", "notebook"])
 @pytest.mark.parametrize("name", networks.names())
-def test_boxes_of_a_drawing_do_not_overlap(name: str, preset: str) -> None:
+def test_a_network_is_pictured_by_its_blocks_and_their_weights(name: str) -> None:
     network = networks.load(name)
-    params = msgspec.convert(network.PRESETS[preset].params, network.Params)
-    block = network.build(networks.Sizes(9, 9, 3.5), params, lazy=True)
-    drawn = diagram(name, block(mx.sym.var("users"), mx.sym.var("items"))[0].tojson())
-    found = re.findall(r'<rect[^>]* x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)"', drawn)
-    boxes = [tuple(map(float, box)) for box in found]
-    for x, y, width in boxes:
-        beside = [box for box in boxes if box[1] == y and box[0] > x]
-        assert all(box[0] >= x + width for box in beside)
+    block = network.build(networks.Sizes(30, 40, 3.5), network.Params(), lazy=True)
+    block.initialize()
+    root = describe(name, block)
+    users, items = root.layers
+    assert [side.layers[0].detail for side in (users, items)] == ["30 → 64", "40 → 64"]
+    assert root.n_parameters == users.n_parameters + items.n_parameters
+    assert root.n_parameters == sum(leaf.n_parameters for leaf in leaves(root))
 
 
-def test_the_summary_is_sober_about_small_gains(best: Evaluation) -> None:
-    def summary(low: float, high: float) -> str:
-        gain = Interval(value=(low + high) / 2, low=low, high=high)
-        return words.summary(msgspec.structs.replace(best, gain=gain), "ml-100k")
+def leaves(layer: Layer) -> list[Layer]:
+    return [leaf for part in layer.layers for leaf in leaves(part)] or [layer]
 
-    assert "is 0.0300 better (95\u00a0% interval 0.0200 to 0.0400)" in summary(0.02, 0.04)
-    assert "no network is clearly better" in summary(-0.01, 0.04)
-    assert "is 0.0300 worse" in summary(-0.04, -0.02)
+
+def test_the_blocks_of_a_residual_layer_stay_together() -> None:
+    network = networks.load("resnet")
+    block = network.build(networks.Sizes(30, 40, 3.5), network.Params(), lazy=True)
+    kinds = [layer.kind for layer in describe("resnet", block).layers[0].layers]
+    assert kinds == ["Embedding", "Residual", "Dropout", "Residual", "bias"]
+
+
+def test_a_network_without_sides_is_pictured_too(run: Report) -> None:
+    tower = Layer(name="tower", kind="Dense", detail="8 → 1", n_parameters=9)
+    result = msgspec.structs.replace(
+        run.results[0],
+        formula="Any formula <i>",
+        architecture=Layer(name="ncf", kind="Ncf", n_parameters=9, layers=(tower,)),
+    )
+    drawn = page_of(msgspec.structs.replace(run, results=(result, *run.results[1:])))
+    assert "dense <small>8 → 1</small>" in drawn
+    assert "Any formula &lt;i&gt;" in drawn
+
+
+def test_a_run_of_before_networks_were_described_is_still_shown(run: Report) -> None:
+    results = tuple(msgspec.structs.replace(one, architecture=None) for one in run.results)
+    assert "Best network" in page_of(msgspec.structs.replace(run, results=results))
+
+
+def gain(value: float, half: float = 0.01) -> Interval:
+    return Interval(value=value, low=value - half, high=value + half)
+
+
+def with_gains(run: Report, **gains: Interval) -> tuple[Evaluation, ...]:
+    return tuple(msgspec.structs.replace(one, gain=gains[one.network]) for one in run.evaluations)
+
+
+def test_the_summary_is_sober_about_small_gains(run: Report) -> None:
+    def summary(value: float) -> str:
+        evaluations = with_gains(run, linear=gain(value), mlp=gain(-0.5))
+        return words.summary(evaluations[0], evaluations, "ml-100k")
+
+    assert "is 0.0300 better (95\u00a0% interval 0.0200 – 0.0400)" in summary(0.03)
+    assert "differs from it by 0.0050" in summary(0.005)
+    assert "is 0.0300 worse" in summary(-0.03)
+
+
+def test_a_network_that_was_not_chosen_is_named_if_only_it_is_clearly_better(run: Report) -> None:
+    evaluations = with_gains(run, linear=gain(0.005), mlp=gain(0.03))
+    said = words.summary(evaluations[0], evaluations, "ml-100k")
+    assert said.endswith("clearly better is mlp.")
+
+
+def test_a_run_that_no_network_wins_is_not_headed_by_a_best_network(run: Report) -> None:
+    won = with_gains(run, linear=gain(0.03), mlp=gain(-0.03))
+    lost = with_gains(run, linear=gain(0.005), mlp=gain(-0.03))
+    assert words.headline(won[0], won).startswith("Best network: linear, RMSE ")
+    assert words.headline(lost[0], lost).startswith("No network beats the baseline ")
+
+
+def test_networks_are_listed_in_the_order_that_chose_the_best(run: Report) -> None:
+    """Though the test part says otherwise, the network that validation chose comes first."""
+    chosen, other = sorted(run.evaluations, key=lambda one: one.network != run.best)
+    worse = msgspec.structs.replace(chosen, rmse=other.rmse + 1)
+    shown = page_of(msgspec.structs.replace(run, evaluations=(other, worse)))
+    rows = re.findall(r"</span>(\w+( \(chosen\))?)</th>", shown)
+    assert [row[0] for row in rows] == [f"{chosen.network} (chosen)", other.network]
+    assert "validation RMSE</th>" in shown
 
 
 @pytest.mark.parametrize(
