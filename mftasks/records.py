@@ -7,7 +7,7 @@ the store together with their sha256. An unknown or missing field is refused on 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -82,10 +82,18 @@ class TrainConfig(Record, frozen=True, kw_only=True):
     seed: Count = 0
 
 
-class RunPlan(Record, frozen=True, kw_only=True):
-    """Hold every parameter of a run, resolved and validated; later steps take only the run id.
+class DagRun(Record, frozen=True, kw_only=True):
+    """The run of a DAG, as Airflow names both."""
 
-    Each training leases `devices` of the kind `device`; `auto` is a GPU where the worker has one.
+    dag_id: str
+    run_id: str
+
+
+class RunPlan(Record, frozen=True, kw_only=True):
+    """Every parameter of a run, resolved and validated; later steps take only the run id.
+
+    `given` is what a person or a DAG asked for, and `dag_run` what the run was planned for. Each
+    training leases `devices` of the kind `device`; `auto` is a GPU where the worker has one.
     """
 
     run_id: str
@@ -96,6 +104,8 @@ class RunPlan(Record, frozen=True, kw_only=True):
     devices: AtLeastOne = 1
     created_at: datetime
     code_version: str
+    given: dict[str, Any] = {}
+    dag_run: DagRun | None = None
 
 
 class DatasetRef(Record, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ python -m mftasks plan --run-id try-1 --set networks='["mlp"]' --set epochs=3
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -15,9 +16,11 @@ import msgspec
 from mftasks import networks, params
 from mftasks.data import catalog
 from mftasks.errors import InvalidPlan, did_you_mean
-from mftasks.records import RunPlan, SplitConfig, TrainConfig
+from mftasks.records import DagRun, RunPlan, SplitConfig, TrainConfig
 from mftasks.store.workspace import Workspace, run_key
 from mftasks.version import code_version
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -34,27 +37,26 @@ TRAIN_FIELDS = tuple(
 NETWORK_FIELDS = ("factors", "hidden", "dropout", "biases", "center")
 
 
-def plan(workspace: Workspace, run_id: str, given: Mapping[str, Any]) -> RunPlan:
-    """Write the plan of a run from what a person gave.
+def plan(
+    workspace: Workspace, run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None
+) -> RunPlan:
+    """Write the plan of a run from what a person gave; a plan that is there stays.
 
     Raises `InvalidPlan` for a parameter that is unknown or impossible, and for a run id that
     stands for other parameters already.
     """
     _check_run_id(run_id)
-    wanted = resolve(run_id, given)
-    written = workspace.write(run_key(run_id, "plan.json"), wanted)
-    same = msgspec.structs.replace(
-        wanted, created_at=written.created_at, code_version=written.code_version
-    )
-    if written != same:
-        raise InvalidPlan(
-            f"run {run_id!r} exists with other parameters, and a run never changes: "
-            "choose another run id"
-        )
-    return written
+    key = run_key(run_id, "plan.json")
+    there = workspace.find(key, RunPlan)
+    if there is None:
+        there = workspace.write(key, resolve(run_id, given, dag_run))
+    else:
+        log.info("run %s was planned at %s already", run_id, there.created_at)
+    _check_same(there, given, dag_run)
+    return there
 
 
-def resolve(run_id: str, given: Mapping[str, Any]) -> RunPlan:
+def resolve(run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None) -> RunPlan:
     """Return the plan that `given` stands for, without writing it."""
     chosen = params.parse(given)
     if not catalog.is_uri(chosen.dataset):
@@ -68,7 +70,36 @@ def resolve(run_id: str, given: Mapping[str, Any]) -> RunPlan:
         devices=chosen.devices,
         created_at=datetime.now(UTC),
         code_version=code_version(),
+        given=_given(given),
+        dag_run=dag_run,
     )
+
+
+def _given(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given, without what was left empty."""
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _check_same(there: RunPlan, given: Mapping[str, Any], dag_run: DagRun | None) -> None:
+    """Refuse to go on with a run that was planned for something else.
+
+    What a DAG run was given never changes, but an upgrade may add parameters to the form: so the
+    DAG run decides where there is one.
+    """
+    if there.dag_run != dag_run:
+        raise InvalidPlan(
+            f"run {there.run_id!r} belongs to {_named(there.dag_run)}, not to {_named(dag_run)}: "
+            "choose another run id"
+        )
+    if dag_run is None and there.given != _given(given):
+        raise InvalidPlan(
+            f"run {there.run_id!r} exists with other parameters, and a run never changes: "
+            "choose another run id"
+        )
+
+
+def _named(dag_run: DagRun | None) -> str:
+    return f"{dag_run.run_id!r} of DAG {dag_run.dag_id}" if dag_run else "the command line"
 
 
 def _check_run_id(run_id: str) -> None:

@@ -90,6 +90,10 @@ class Deployed:
         wait(ended, within, lambda: self.said(run_id), every=CALMLY_SECONDS)
         return states[-1]
 
+    def prefix(self, run_id: str) -> str:
+        """Return what the keys of a run begin with in the store."""
+        return f"runs/{self.airflow.store_run_id(run_id)}"
+
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Send a request about the DAG to Airflow that the product itself never makes."""
         return self.airflow.ask(method, f"/api/v2/dags/{DAG}/{path}", body)

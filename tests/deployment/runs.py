@@ -32,8 +32,8 @@ class Runs:
         """Wait until a run has ended well; return the sha256 of every file of its bundles."""
         assert self.deployed.wait_for_end(run_id) == "success", self.deployed.said(run_id)
         client = self.deployed.s3("ui").client()
-        answer = client.get_object(Bucket=BUCKET, Key=f"runs/{run_id}/{MANIFEST}")
-        self.manifests.setdefault(run_id, _version(answer))
+        answer = client.get_object(Bucket=BUCKET, Key=f"{self.deployed.prefix(run_id)}/{MANIFEST}")
+        self.manifests.setdefault(self.deployed.airflow.store_run_id(run_id), _version(answer))
         files = json.loads(answer["Body"].read())["files"]
         return {file["name"]: file["sha256"] for file in files if "/bundle/" in file["name"]}
 

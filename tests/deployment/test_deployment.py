@@ -140,8 +140,9 @@ def test_trainings_are_shared_by_gpu_workers_of_different_hosts(watched: Watched
 
 def test_a_run_is_published_with_what_both_hosts_made(running: Deployed, watched: Watched) -> None:
     client = running.s3("ui").client()
-    listed = client.list_objects_v2(Bucket=BUCKET, Prefix=f"runs/{RUN}/")["Contents"]
-    keys = {entry["Key"].removeprefix(f"runs/{RUN}/") for entry in listed}
+    prefix = f"{running.prefix(RUN)}/"
+    listed = client.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]
+    keys = {entry["Key"].removeprefix(prefix) for entry in listed}
     assert {"manifest.json", "report.html"} <= keys
     assert {f"{name}/bundle/bundle.json" for name in networks.names()} <= keys
 
@@ -157,7 +158,7 @@ def test_the_ui_shows_the_log_of_a_training_wherever_it_ran(
 
 def test_the_ui_may_only_look_into_the_store(running: Deployed, watched: Watched) -> None:
     ui = running.s3("ui").client()
-    manifest = f"runs/{RUN}/manifest.json"
+    manifest = f"{running.prefix(RUN)}/manifest.json"
     assert ui.get_object(Bucket=BUCKET, Key=manifest)["Body"].read()
     assert refused(ui.put_object, Bucket=BUCKET, Key=manifest, Body=b"1")
     assert refused(ui.delete_object, Bucket=BUCKET, Key=manifest)

@@ -90,7 +90,7 @@ class Training:
 
     def checkpoints(self) -> list[str]:
         """Return the keys of its checkpoints in the store."""
-        prefix = f"runs/{self.run_id}/{self.network}/checkpoints/"
+        prefix = f"{self.deployed.prefix(self.run_id)}/{self.network}/checkpoints/"
         answer = self.deployed.s3("ui").client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)
         return [entry["Key"] for entry in answer.get("Contents", [])]
 

@@ -143,7 +143,7 @@ PARSE = """
 import json
 from airflow.serialization.serialized_objects import DagSerialization
 import movielens_mf
-dag = DagSerialization.to_dict(movielens_mf.movielens_mf())["dag"]
+dag = DagSerialization.to_dict(movielens_mf.dag)["dag"]
 tasks = [task["__var"] for task in dag["tasks"]]
 print("PARSED", json.dumps({task["task_id"]: task.get("executor_config") for task in tasks}))
 """

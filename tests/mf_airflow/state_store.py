@@ -13,5 +13,8 @@ class StateStore:
     def __init__(self) -> None:
         self.values: list[tuple[str, Any]] = []
 
-    def set(self, key: str, value: Any) -> None:
+    def get(self, key: str, default: Any = None) -> Any:
+        return dict(self.values).get(key, default)
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self.values.append((key, TypeAdapter(JsonValue).validate_python(value)))

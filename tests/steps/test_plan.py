@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from mftasks import networks
 from mftasks.errors import InvalidPlan, UnknownDataset, UnknownNetwork
-from mftasks.records import RunPlan
+from mftasks.records import DagRun, RunPlan
 from mftasks.steps.plan import plan, resolve
 from mftasks.store.workspace import Workspace
 
@@ -103,3 +104,34 @@ def test_a_run_id_never_gets_other_parameters(workspace: Workspace) -> None:
     plan(workspace, "r", {"epochs": 3})
     with pytest.raises(InvalidPlan, match="other parameters"):
         plan(workspace, "r", {"epochs": 4})
+
+
+FRIDAY = DagRun(dag_id="movielens_mf", run_id="scheduled__friday")
+
+
+def test_a_plan_says_what_was_given_and_for_which_dag_run(workspace: Workspace) -> None:
+    planned = plan(workspace, "r", {"epochs": 3, "seed": None}, FRIDAY)
+    assert (planned.given, planned.dag_run) == ({"epochs": 3}, FRIDAY)
+
+
+@pytest.mark.parametrize("dag_run", [None, FRIDAY])
+def test_a_plan_that_is_there_stays_when_an_upgrade_changes_a_preset(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, dag_run: DagRun | None
+) -> None:
+    first = plan(workspace, "r", {"networks": ["mlp"]}, dag_run)
+    mlp = networks.load("mlp")
+    changed = msgspec.structs.replace(mlp.PRESETS["default"], epochs=99)
+    monkeypatch.setitem(mlp.PRESETS, "default", changed)
+    assert plan(workspace, "r", {"networks": ["mlp"]}, dag_run) == first
+
+
+def test_a_plan_that_is_there_stays_when_an_upgrade_adds_a_parameter(workspace: Workspace) -> None:
+    first = plan(workspace, "r", {"epochs": 3}, FRIDAY)
+    assert plan(workspace, "r", {"epochs": 3, "not_known_before": 1}, FRIDAY) == first
+
+
+@pytest.mark.parametrize("other", [None, DagRun(dag_id="books", run_id="scheduled__friday")])
+def test_a_run_of_somebody_else_is_refused(workspace: Workspace, other: DagRun | None) -> None:
+    plan(workspace, "r", {}, FRIDAY)
+    with pytest.raises(InvalidPlan, match="belongs to 'scheduled__friday' of DAG movielens_mf"):
+        plan(workspace, "r", {}, other)

@@ -90,8 +90,9 @@ def _once(running: stack.Stack, run_id: str, given: dict[str, Any], output: Path
     if state == "success":
         os.environ.update(running.environment)  # boto3 takes its credentials from there
         workspace = Workspace(settings.read())
-        folder = results.copy_out(workspace, run_id, output)
-        console.print(results.table(workspace, run_id, folder))
+        published = running.airflow.store_run_id(run_id)
+        folder = results.copy_out(workspace, published, output)
+        console.print(results.table(workspace, published, folder))
     else:
         results.explain(running.airflow, run_id, console)
     return state

@@ -105,6 +105,11 @@ class Airflow:
             return None
         return msgspec.convert(_checked(answer)["value"], Tick)
 
+    def store_run_id(self, run_id: str) -> str:
+        """Return the id that a run has in the object store, once its task `plan` has begun."""
+        task = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/plan"
+        return str(self.ask("GET", f"{task}/state-store/store_run_id")["value"])
+
     def log_lines(self, run_id: str, task: TaskState) -> list[str]:
         """Return the lines of a task's last log."""
         path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task.task_id}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Param
@@ -10,21 +11,25 @@ from mftasks import networks, params
 from mftasks.data import catalog
 
 
-def trigger_params() -> dict[str, Param]:
-    """Return one `Param` a field: sections, drop-downs, and empty where the preset decides."""
+def trigger_params(defaults: Mapping[str, Any]) -> dict[str, Param]:
+    """Return one `Param` per field: sections, drop-downs, and empty where the preset decides.
+
+    Raises `InvalidPlan` for `defaults` that are no parameters.
+    """
+    params.parse(defaults)
     suggestions: dict[str, dict[str, Any]] = {
         "dataset": {"examples": list(catalog.DATASETS)},
         "networks": {"examples": list(networks.names())},
     }
     return {
-        name: _param({**field, **suggestions.get(name, {})})
+        name: _param({**field, **suggestions.get(name, {})}, defaults.get(name, field["default"]))
         for name, field in params.form().items()
     }
 
 
-def _param(field: dict[str, Any]) -> Param:
+def _param(field: dict[str, Any], default: Any) -> Param:
     schema = _flat(field)
-    default = schema.pop("default")
+    del schema["default"]
     return Param(default, description=schema.pop("description"), **schema)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +16,21 @@ from mftasks.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from mf_airflow.tasks.headlines import Headline
+    from mftasks.records import DagRun
 
 
-def store_run_id(dag_run_id: str) -> str:
-    """Return the name that a DAG run has in the store: letters, digits, dots, dashes, underscores."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", dag_run_id)
-
-
-def plan(run_id: str, given: Mapping[str, Any]) -> Headline:
+def plan(run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None) -> Headline:
     """Write the plan of a run; a parameter that is refused fails the task at once."""
-    return _headline("plan", run_id, dict(given))
+    return _run("plan", run_id, dict(given), dag_run=dag_run)
 
 
 def step(name: str, run_id: str) -> Headline:
     """Run `mftasks.steps.<name>`; an error that a retry cannot mend fails the task at once."""
     with progress.reporter("lines") as on_tick:
-        return _headline(name, run_id, on_tick=on_tick)
+        return _run(name, run_id, on_tick=on_tick)
 
 
-def _headline(name: str, run_id: str, *given: Any, **options: Any) -> Headline:
+def _run(name: str, run_id: str, *given: Any, **options: Any) -> Headline:
     verb = getattr(importlib.import_module(f"mftasks.steps.{name}"), name)
     try:
         with gauges.watching(name):

@@ -16,11 +16,6 @@ def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MF_CACHE", str(tmp_path / "cache"))
 
 
-def test_the_run_id_in_the_store_has_no_character_that_needs_quoting() -> None:
-    given = "scheduled__2026-11-29T00:00:00+00:00"
-    assert light_steps.store_run_id(given) == "scheduled__2026-11-29T00-00-00-00-00"
-
-
 def test_a_plan_returns_its_key_and_the_networks_that_were_chosen() -> None:
     assert light_steps.plan("try-1", {"networks": ["mlp"], "epochs": None}) == {
         "key": "runs/try-1/plan.json",

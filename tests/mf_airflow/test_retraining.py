@@ -1,0 +1,61 @@
+"""Two DAGs on two data sets: what each file with a call of `retraining` gives Airflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import movielens_mf
+import pytest
+from airflow.serialization.serialized_objects import DagSerialization
+
+from mf_airflow.retraining import retraining
+from mftasks.errors import InvalidPlan
+
+BOOKS = "s3://shop/ratings.parquet"
+
+
+@pytest.fixture(scope="module")
+def books() -> Any:
+    return retraining("books_mf", BOOKS, "@daily", {"networks": ["mlp"], "epochs": 5})
+
+
+def test_a_second_dag_has_its_own_data_set_schedule_and_defaults(books: Any) -> None:
+    assert (books.dag_id, books.schedule) == ("books_mf", "@daily")
+    given = books.params.dump()
+    assert (given["dataset"], given["networks"], given["epochs"]) == (BOOKS, ["mlp"], 5)
+    assert BOOKS in books.description
+
+
+def test_the_first_dag_is_as_it_was(books: Any) -> None:
+    assert movielens_mf.dag.params["dataset"] == "ml-100k"
+    assert movielens_mf.dag.params["epochs"] is None
+
+
+def test_both_have_the_same_tasks_and_arrows(books: Any) -> None:
+    first, second = (
+        {task.task_id: task.downstream_task_ids for task in dag.tasks}
+        for dag in (movielens_mf.dag, books)
+    )
+    assert first == second
+
+
+def test_both_can_be_serialized_for_the_scheduler(books: Any) -> None:
+    for dag in (movielens_mf.dag, books):
+        read = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        assert read.dag_id == dag.dag_id
+
+
+def test_tasks_are_grouped_for_the_eye_and_keep_their_names(books: Any) -> None:
+    groups = {
+        name: sorted(group.children)
+        for name, group in books.task_group.children.items()
+        if hasattr(group, "children")
+    }
+    assert groups["data"] == ["download", "split", "validate"]
+    assert groups["network_mlp"] == ["evaluate_mlp", "train_mlp"]
+    assert groups["result"] == ["publish", "report"]
+
+
+def test_a_default_that_is_no_parameter_breaks_the_file_with_a_suggestion() -> None:
+    with pytest.raises(InvalidPlan, match="did you mean 'epochs'"):
+        retraining("books_mf", BOOKS, defaults={"epoch": 5})
