@@ -10,6 +10,7 @@ MfError                 70  retry   whatever was not foreseen
 ├── MissingRecord       66          a step ran before the one that it builds on
 ├── SourceUnavailable   69  retry   no source of the data answers
 ├── StoreUnavailable    69  retry   the object store does not answer
+├── DeviceUnavailable   69  retry   a worker's GPUs do not answer
 ├── OutOfMemory         71  retry   the host or the device has less memory than the step needs
 ├── NoDeviceFree        75  retry   every device is leased
 └── Interrupted         75  retry   stopped by a signal; a checkpoint is in the store
@@ -86,6 +87,12 @@ class SourceUnavailable(MfError):
 
 class StoreUnavailable(MfError):
     """Give up on an object store that does not answer."""
+
+    exit_code = 69
+
+
+class DeviceUnavailable(MfError):
+    """Give up on a worker that is built for GPUs and whose driver does not answer."""
 
     exit_code = 69
 

@@ -28,9 +28,11 @@ QUIET_SECONDS = 2.0
 
 
 class Tick(Record, frozen=True, kw_only=True):
-    """Say how far a piece of work is; `epoch` is what a training has just learned.
+    """How far a piece of work is; `epoch` is what a training has just learned.
 
-    `seconds_left` guesses from the epochs so far; `gpus` are those that the training leased.
+    `seconds_left` is an estimate from the epochs so far; `gpus` are those that the training leased.
+    `waiting_for` says which devices it waits for, and who holds them; `failed_checkpoints` counts
+    those that could not be stored since the process began.
     """
 
     work: str
@@ -42,6 +44,8 @@ class Tick(Record, frozen=True, kw_only=True):
     seconds_left: float | None = None
     peak_rss_bytes: Count | None = None
     gpus: tuple[GpuUse, ...] = ()
+    waiting_for: str | None = None
+    failed_checkpoints: Count = 0
 
 
 OnTick = Callable[[Tick], None]
@@ -53,6 +57,8 @@ def silent(tick: Tick) -> None:
 
 def describe(tick: Tick) -> str:
     """Return a tick as one line of a log."""
+    if tick.waiting_for is not None:
+        return f"{tick.work}: waits for {tick.waiting_for}"
     if tick.unit == "bytes":
         return f"{tick.work}: {decimal(tick.done)} of {decimal(tick.total)}"
     text = f"{tick.work}: {tick.unit.rstrip('s')} {tick.done} of {tick.total}"
@@ -144,6 +150,8 @@ class _Bars:
 
 
 def _brief(tick: Tick) -> str:
+    if tick.waiting_for is not None:
+        return f"waits for {tick.waiting_for}"
     if tick.unit == "bytes":
         return decimal(tick.done)
     if tick.epoch is None:

@@ -6,7 +6,7 @@ MF_CACHE               folder for verified copies of blobs; losing it costs time
 MF_MOVIELENS_URL       base of the MovieLens zips: http, https or file
 MF_CHECKPOINT_SECONDS  least time between two checkpoints of a training
 MF_CPU_SLOTS           trainings at once on this host's CPU; its cores by default, three at least
-MF_DEVICE_WAIT_SECONDS how long a training waits for a device that others hold
+MF_DEVICE_WAIT_SECONDS how long a training waits for a device that others hold; without limit by default
 MF_LEASES              folder of the locks that say who holds which device of this host
 MF_PROGRESS            how a step tells of its progress: auto, bar, lines or json
 """
@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     movielens_url: str = "https://files.grouplens.org/datasets/movielens"
     checkpoint_seconds: float = 5.0
     cpu_slots: AtLeastOne = msgspec.field(default_factory=lambda: max(3, os.cpu_count() or 1))
-    device_wait_seconds: NotNegative = 600.0
+    device_wait_seconds: NotNegative | None = None
     leases: Path = msgspec.field(
         default_factory=lambda: Path(tempfile.gettempdir(), f"movielens-mf-leases-{os.getuid()}")
     )

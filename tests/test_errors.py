@@ -16,6 +16,7 @@ from mftasks import errors
         (errors.MissingRecord, 66, False),
         (errors.SourceUnavailable, 69, True),
         (errors.StoreUnavailable, 69, True),
+        (errors.DeviceUnavailable, 69, True),
         (errors.NoDeviceFree, 75, True),
         (errors.Interrupted, 75, True),
     ],

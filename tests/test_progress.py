@@ -36,6 +36,18 @@ def test_an_epoch_is_one_line_with_the_time_that_is_left() -> None:
     )
 
 
+def test_a_wait_for_a_device_is_one_line_in_a_log_and_in_a_bar(caplog, capsys) -> None:
+    caplog.set_level(logging.INFO)
+    waits = "1 of 1 devices: cpu 0 is held by train linear of r (process 7, for 3 s)"
+    tick = Tick(work="train mlp", done=0, total=9, unit="epochs", waiting_for=waits)
+    with progress.reporter("lines") as on_tick:
+        on_tick(tick)
+    assert caplog.messages == [f"train mlp: waits for {waits}"]
+    with progress.reporter("bar") as on_tick:
+        on_tick(tick)
+    assert "waits for 1 of 1" in capsys.readouterr().err
+
+
 def test_a_tick_survives_the_way_to_the_parent(capsys) -> None:
     with progress.reporter("json") as on_tick:
         on_tick(TRAINING)

@@ -19,6 +19,11 @@ def test_an_empty_variable_is_an_unset_one() -> None:
     assert settings.read({"MF_S3_ENDPOINT": ""}).s3_endpoint is None
 
 
+def test_a_wait_for_a_device_has_no_limit_unless_one_is_set() -> None:
+    assert settings.read({"MF_DEVICE_WAIT_SECONDS": ""}).device_wait_seconds is None
+    assert settings.read({"MF_DEVICE_WAIT_SECONDS": "1.5"}).device_wait_seconds == 1.5
+
+
 def test_a_wrong_type_is_refused() -> None:
     with pytest.raises(InvalidPlan, match="soon"):
         settings.read({"MF_CHECKPOINT_SECONDS": "soon"})

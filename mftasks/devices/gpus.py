@@ -1,22 +1,22 @@
-"""Which devices this process may use, the best first, and how busy a GPU is.
+"""Which devices this process may use, and how busy a GPU is.
 
-GPUs are found with NVML, which makes no CUDA context on them and needs no MXNet. Here a device is
-only named: `leases` holds it, then `show_only` hides all others, before MXNet is imported.
+GPUs are found with NVML, which creates no CUDA context on them and needs no MXNet. Here a device only
+gets a name: `leases` holds it, then `show_only` hides all others, before MXNet is imported.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib.metadata
 import itertools
 import logging
-import mmap
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mftasks.errors import InvalidPlan
+import pynvml
+
+from mftasks.errors import DeviceUnavailable, InvalidPlan
 from mftasks.records import DeviceKind, GpuUse
 
 log = logging.getLogger(__name__)
@@ -25,46 +25,44 @@ ORDER, VISIBLE = "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"
 
 
 class Device(NamedTuple):
-    """Name a device: `id` is a GPU's UUID or a CPU slot's number, `name` is what a person reads."""
+    """A CPU slot or a GPU: `id` is the slot's number or the GPU's UUID, `name` is for people."""
 
     kind: Literal["cpu", "gpu"]
     id: str
     name: str
 
 
-class _Gpu(NamedTuple):
-    device: Device
-    model: str
-    free_bytes: int
-
-
 def candidates(
     wanted: DeviceKind, n: int, *, cpu_slots: int, environment: Mapping[str, str]
 ) -> list[Device]:
-    """Return the devices of which a training may take `n`: GPUs by free memory, or CPU slots.
+    """Return the devices of which a training may take `n`: GPUs, or CPU slots.
 
-    `auto` means GPUs where MXNet can use one, else CPU slots. Never widens an inherited
-    CUDA_VISIBLE_DEVICES. Raises `InvalidPlan` where this worker can never give what is wanted.
+    `auto` means the CPU if MXNet is not built for CUDA or CUDA_VISIBLE_DEVICES hides all GPUs, and
+    GPUs otherwise. Raises `InvalidPlan` if this worker is not set up for what is wanted, and
+    `DeviceUnavailable` if it is and its driver fails: no training moves to the CPU because of that.
     """
-    gpus, lack = ([], "") if wanted == "cpu" else _gpus(environment)
+    gpus, reason = ([], "") if wanted == "cpu" else _find_gpus(environment)
     if wanted == "gpu" and not gpus:
-        raise InvalidPlan(
-            f"device gpu: {lack}; choose device auto or cpu, or a worker with a GPU that MXNet can use"
-        )
+        raise InvalidPlan(f"device gpu: {reason}; choose device auto or cpu, or another worker")
     if wanted == "auto" and not gpus:
-        _say_once(f"device auto is the CPU here: {lack}")
+        log.info("device auto is the CPU here: %s", reason)
     found = gpus or [Device("cpu", str(slot), "cpu") for slot in range(cpu_slots)]
     if len(found) < n:
         kind = "visible GPUs" if gpus else "CPU slots (MF_CPU_SLOTS)"
         raise InvalidPlan(
-            f"this worker has {len(found)} {kind}, devices {n} was asked for; "
-            f"choose devices {len(found)} at most, or a worker that has more"
+            f"devices {n}: this worker has {len(found)} {kind}; "
+            f"choose devices {len(found)} or fewer, or a worker that has more"
         )
     return found
 
 
+def by_free_memory(devices: Sequence[Device]) -> list[Device]:
+    """Return the devices, GPUs with the most free memory first, CPU slots in their order."""
+    return sorted(devices, key=lambda device: -_free_bytes(device))
+
+
 def show_only(leased: Sequence[Device], environment: MutableMapping[str, str]) -> None:
-    """Let CUDA see the leased GPUs alone, in their order; none where CPU slots were leased."""
+    """Let CUDA see only the leased GPUs, in their order, and none if CPU slots were leased."""
     environment[ORDER] = "PCI_BUS_ID"
     environment[VISIBLE] = ",".join(device.id for device in leased if device.kind == "gpu")
 
@@ -76,129 +74,118 @@ def describe(leased: Sequence[Device]) -> str:
 
 
 def usage(leased: Sequence[Device]) -> tuple[GpuUse, ...]:
-    """Return how busy the leased GPUs are; () for CPU slots, and where NVML does not tell."""
+    """Return how busy the leased GPUs are; () for CPU slots and if NVML does not answer."""
     gpus = [device for device in leased if device.kind == "gpu"]
-    if not gpus:
-        return ()
-    import pynvml
-
     try:
-        nvml = _nvml()
-        return tuple(_use(nvml, device) for device in gpus)
+        return tuple(_use(device) for device in gpus)
     except pynvml.NVMLError:
         return ()
 
 
-def _gpus(environment: Mapping[str, str]) -> tuple[list[Device], str]:
-    """Return the GPUs that MXNet can use, most free memory first; where none, why."""
-    import pynvml
-
-    try:
-        nvml = _nvml()
-        present = [_gpu(nvml, number) for number in range(nvml.nvmlDeviceGetCount())]
-        visible = _visible(nvml, present, environment)
-    except pynvml.NVMLError as error:
-        return [], f"there is no NVIDIA driver that answers ({error})"
-    if not present:
-        return [], "the NVIDIA driver finds no GPU"
-    if not visible:
-        return [], f"{VISIBLE}={environment[VISIBLE]!r} hides all GPUs, {len(present)} in number"
+def _find_gpus(environment: Mapping[str, str]) -> tuple[list[Device], str]:
+    """Return the GPUs that CUDA would show to this process, or none and the reason."""
     if not _mxnet_has_cuda():
-        return [], "this build of MXNet has no CUDA"
-    visible.sort(key=lambda gpu: -gpu.free_bytes)
-    return [gpu.device for gpu in visible], ""
-
-
-def _nvml() -> Any:
-    """Return NVML, started; it stays so until the process ends, as starting may take a second."""
-    import pynvml
-
-    pynvml.nvmlInit()
-    return pynvml
-
-
-def _gpu(nvml: Any, number: int) -> _Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(number)
-    uuid, model = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
-    return _Gpu(Device("gpu", uuid, f"{model} ({uuid[:10]})"), model, _free_bytes(nvml, uuid))
-
-
-def _free_bytes(nvml: Any, uuid: str) -> int:
+        return [], "MXNet is built without CUDA"
     try:
-        return int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByUUID(uuid)).free)
-    except nvml.NVMLError:  # a MIG device of old name, or memory shared with the host
-        return 0
-
-
-def _visible(nvml: Any, present: list[_Gpu], environment: Mapping[str, str]) -> list[_Gpu]:
-    """Return the GPUs that CUDA would show; it stops at the first entry that names none.
-
-    So it does where indexes and UUIDs mix, and shows nothing at all where one GPU is named twice.
-    https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
-    """
-    if VISIBLE not in environment:
-        return list(present)
-    tokens = [token.strip() for token in environment[VISIBLE].split(",")]
-    found: list[_Gpu] = []
-    for token in itertools.takewhile(lambda one: one.isdecimal() == tokens[0].isdecimal(), tokens):
-        gpu = _named(nvml, token, present, environment)
-        if gpu is None:
-            break
-        if gpu.device in (one.device for one in found):
-            return []
-        found.append(gpu)
-    return found
-
-
-def _named(
-    nvml: Any, token: str, present: list[_Gpu], environment: Mapping[str, str]
-) -> _Gpu | None:
-    """Return the GPU that an index, a UUID, the start of one, or a MIG device's name means."""
-    if token.startswith("MIG-"):
-        return _Gpu(Device("gpu", token, token), "MIG", _free_bytes(nvml, token))
-    if token.isdecimal() and int(token) < len(present):
-        _refuse_ambiguous_order(present, environment)
-        return present[int(token)]
-    meant = [gpu for gpu in present if token[:4] == "GPU-" and gpu.device.id.startswith(token)]
-    return meant[0] if len(meant) == 1 else None
-
-
-def _refuse_ambiguous_order(present: list[_Gpu], environment: Mapping[str, str]) -> None:
-    models = {gpu.model for gpu in present}
-    if environment.get(ORDER) != "PCI_BUS_ID" and len(models) > 1:
-        raise InvalidPlan(
-            f"{VISIBLE}={environment[VISIBLE]!r} names GPUs by index, but their order is not told, "
-            f"and they differ ({', '.join(sorted(models))}); set {ORDER}=PCI_BUS_ID, or name UUIDs"
+        pynvml.nvmlInit()  # it is never shut down: a start may take a second
+        present = [_read_gpu(number) for number in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError as error:
+        raise DeviceUnavailable(
+            f"MXNet is built for CUDA, and the NVIDIA driver does not answer ({error}); "
+            "see what nvidia-smi reports on this worker, or choose device cpu"
+        ) from error
+    if not present:
+        raise DeviceUnavailable(
+            "MXNet is built for CUDA, and the NVIDIA driver finds no GPU; "
+            "see what nvidia-smi reports on this worker, or choose device cpu"
         )
-
-
-def _use(nvml: Any, device: Device) -> GpuUse:
-    handle = nvml.nvmlDeviceGetHandleByUUID(device.id)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    return GpuUse(
-        device=device.name,
-        memory_used_bytes=memory.used,
-        memory_total_bytes=memory.total,
-        utilization=nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
+    if VISIBLE not in environment:
+        return [gpu.device for gpu in present], ""
+    visible = _select_visible(present, environment)
+    text = (
+        f"{VISIBLE}={environment[VISIBLE][:300]!r} hides all GPUs of this worker ({len(present)})"
     )
+    return visible, "" if visible else text
 
 
 @functools.cache
 def _mxnet_has_cuda() -> bool:
-    """Return whether MXNet's library is linked against the driver, without loading it."""
-    package = importlib.util.find_spec("mxnet")
-    folders = (package and package.submodule_search_locations) or []
-    for library in (Path(folder, "libmxnet.so") for folder in folders):
-        if library.is_file():
-            with (
-                library.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            ):
-                return content.find(b"libcuda.so") >= 0
-    return False
+    """Return whether a build of MXNet for CUDA is installed: they are called mxnet-cu117 and so on."""
+    return any(
+        (package.name or "").startswith("mxnet-cu")
+        for package in importlib.metadata.distributions()
+    )
 
 
-@functools.cache
-def _say_once(text: str) -> None:
-    """Log it at the first call only: candidates are asked for again and again."""
-    log.info("%s", text)
+class _Gpu(NamedTuple):
+    device: Device
+    model: str
+
+
+def _read_gpu(number: int) -> _Gpu:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(number)
+    uuid, model = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+    return _Gpu(Device("gpu", uuid, f"{model} ({uuid[:10]})"), model)
+
+
+def _select_visible(present: Sequence[_Gpu], environment: Mapping[str, str]) -> list[Device]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES shows, by the rules of CUDA.
+
+    The first entry that names no GPU ends the list, and so does a UUID among indexes or the other way
+    round. A GPU that is named twice hides all.
+    https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
+    """
+    tokens = [token.strip() for token in environment[VISIBLE].split(",")]
+    by_index = tokens[0].isdecimal()
+    if by_index:
+        _refuse_ambiguous_order(present, environment)
+    find = _find_by_index if by_index else _find_by_uuid
+    named = (find(token, present) for token in tokens)
+    found = [device for device in itertools.takewhile(bool, named) if device]
+    return found if len(set(found)) == len(found) else []
+
+
+def _refuse_ambiguous_order(present: Sequence[_Gpu], environment: Mapping[str, str]) -> None:
+    models = {gpu.model for gpu in present}
+    if environment.get(ORDER) != "PCI_BUS_ID" and len(models) > 1:
+        raise InvalidPlan(
+            f"{VISIBLE}={environment[VISIBLE][:300]!r} names GPUs by index, and their order is not fixed, "
+            f"as they differ ({', '.join(sorted(models))}); set {ORDER}=PCI_BUS_ID, or name UUIDs"
+        )
+
+
+def _find_by_index(token: str, present: Sequence[_Gpu]) -> Device | None:
+    known = token.isdecimal() and int(token) < len(present)
+    return present[int(token)].device if known else None
+
+
+def _find_by_uuid(token: str, present: Sequence[_Gpu]) -> Device | None:
+    """Return the GPU of a UUID or of the start of one, or the MIG device of that name."""
+    if token.startswith("MIG-"):
+        return Device("gpu", token, token)
+    meant = [gpu.device for gpu in present if gpu.device.id.startswith(token)]
+    return meant[0] if len(meant) == 1 and token.startswith("GPU-") else None
+
+
+def _free_bytes(device: Device) -> int:
+    if device.kind == "cpu":
+        return 0
+    try:
+        return int(_memory(device).free)
+    except pynvml.NVMLError:  # a MIG device of old name, or memory that is shared with the host
+        return 0
+
+
+def _memory(device: Device) -> Any:
+    return pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByUUID(device.id))
+
+
+def _use(device: Device) -> GpuUse:
+    memory = _memory(device)
+    handle = pynvml.nvmlDeviceGetHandleByUUID(device.id)
+    return GpuUse(
+        device=device.name,
+        memory_used_bytes=memory.used,
+        memory_total_bytes=memory.total,
+        utilization=pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
+    )

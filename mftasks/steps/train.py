@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,10 +21,9 @@ import tenacity
 from mftasks import networks, progress, version
 from mftasks.data.arrays import read_part, read_vocabulary
 from mftasks.devices import gpus, leases
-from mftasks.devices.memory import ADVICE, peak_rss_bytes
+from mftasks.devices.memory import explain_shortage, peak_rss_bytes
 from mftasks.errors import (
     Interrupted,
-    OutOfMemory,
     StoreUnavailable,
     UnknownNetwork,
     did_you_mean,
@@ -47,9 +45,6 @@ log = logging.getLogger(__name__)
 
 STORE_PATIENCE_SECONDS = 300.0
 
-# What MXNet and CUDA say of it.
-ALLOCATION_FAILED = "failed to allocate|out of memory|bad_alloc"
-
 
 def train(
     workspace: Workspace, run_id: str, network: str, *, on_tick: OnTick = progress.silent
@@ -68,41 +63,30 @@ def train(
     for name, ref in split.parts.items():
         if name != "test":
             workspace.fetch(ref)  # no device waits for it later
-    with _leased(workspace.settings, plan, network) as leased, _memory_errors_explained():
+    with _leased(workspace.settings, plan, config, on_tick) as leased, explain_shortage():
         return _trained(workspace, run_id, config, split, leased, on_tick)
 
 
 @contextlib.contextmanager
-def _leased(settings: Settings, plan: RunPlan, network: str) -> Iterator[tuple[Device, ...]]:
+def _leased(
+    settings: Settings, plan: RunPlan, config: TrainConfig, on_tick: OnTick
+) -> Iterator[tuple[Device, ...]]:
     """Hold the devices of a training, and let MXNet, not imported yet, see no others."""
-
-    def candidates() -> list[Device]:
-        return gpus.candidates(
-            plan.device, plan.devices, cpu_slots=settings.cpu_slots, environment=os.environ
-        )
-
+    work = f"train {config.network}"
     with leases.lease(
-        candidates,
+        gpus.candidates(
+            plan.device, plan.devices, cpu_slots=settings.cpu_slots, environment=os.environ
+        ),
         plan.devices,
         folder=settings.leases,
-        holder=f"train {network} of {plan.run_id}",
+        holder=f"{work} of {plan.run_id}",
         wait_seconds=settings.device_wait_seconds,
+        on_wait=lambda text: on_tick(
+            Tick(work=work, done=0, total=config.epochs, unit="epochs", waiting_for=text)
+        ),
     ) as leased:
         gpus.show_only(leased, os.environ)
         yield leased
-
-
-@contextlib.contextmanager
-def _memory_errors_explained() -> Iterator[None]:
-    from mftasks.mx import mx
-
-    try:
-        yield
-    except (MemoryError, mx.MXNetError) as error:
-        if isinstance(error, MemoryError) or re.search(ALLOCATION_FAILED, str(error), re.I):
-            last = str(error).strip().splitlines()[-1:] or ["MemoryError"]
-            raise OutOfMemory(f"{last[0]}; {ADVICE}") from error
-        raise
 
 
 def _trained(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +41,8 @@ signal.signal(signal.SIGTERM, interrupted)
 devices = [Device("cpu", str(slot), "cpu") for slot in range(int(slots))]
 try:
     with lease(
-        lambda: devices, int(n), folder=Path(folder), holder=name, wait_seconds=60
+        devices, int(n), folder=Path(folder), holder=name, wait_seconds=60,
+        on_wait=lambda text: logging.info("waits for %s", text),
     ) as leased:
         print("holds", *(device.id for device in leased), flush=True)
         if do == "start a child":
@@ -64,8 +65,7 @@ from mftasks.devices.leases import lease
 
 folder, times = map(Path, sys.argv[1:])
 for _ in range(3):
-    with lease(lambda: [Device("cpu", "0", "cpu")], 1, folder=folder, holder="racer",
-               wait_seconds=60), times.open("a") as file:
+    with lease([Device("cpu", "0", "cpu")], 1, folder=folder, holder="racer"), times.open("a") as file:
         begin = time.monotonic()
         time.sleep(0.01)
         file.write(f"{begin} {time.monotonic()}\\n")
@@ -112,14 +112,15 @@ def start(folder: Path) -> Iterator[Callable[..., Holder]]:
         yield start_one
 
 
-def slots(n: int) -> Callable[[], list[Device]]:
-    return lambda: [Device("cpu", str(slot), "cpu") for slot in range(n)]
+def slots(n: int) -> list[Device]:
+    return [Device("cpu", str(slot), "cpu") for slot in range(n)]
 
 
 def leased(
-    folder: Path, n: int = 1, of: int = 1, wait_seconds: float = LONG, holder: str = "the test"
+    folder: Path, n: int = 1, of: int = 1, wait_seconds: float = LONG, **more: Any
 ) -> contextlib.AbstractContextManager[tuple[Device, ...]]:
-    return lease(slots(of), n, folder=folder, holder=holder, wait_seconds=wait_seconds)
+    given = {"holder": "the test", **more}
+    return lease(slots(of), n, folder=folder, wait_seconds=wait_seconds, **given)
 
 
 def free(folder: Path, of: int) -> bool:
@@ -149,32 +150,54 @@ def test_who_gives_up_is_told_who_holds_the_devices_and_what_to_do(
     held_by = f"cpu 0 is held by train linear of nightly-7 (process {holder.process.pid}, for "
     assert f"s for 2 of 2 devices: {held_by}" in message
     assert message.endswith(
-        "try again later, let fewer trainings run at once, or wait longer (MF_DEVICE_WAIT_SECONDS=0)"
+        "let fewer trainings run at once, or wait longer (MF_DEVICE_WAIT_SECONDS=0)"
     )
     assert "cpu 1" not in message
 
 
-def test_the_log_says_at_once_who_holds_what_is_waited_for(
-    start: Callable[..., Holder],
-) -> None:
+def test_who_holds_what_is_waited_for_is_reported_at_once(start: Callable[..., Holder]) -> None:
     holder = start("train mlp of nightly-7")
     assert holder.line() == "holds 0"
     waiting = start("train linear of nightly-7")
-    told = waiting.line()
-    assert told.startswith("waits for 1 of 1 devices: cpu 0 is held by train mlp of nightly-7")
+    report = waiting.line()
+    assert report.startswith("waits for 1 of 1 devices: cpu 0 is held by train mlp of nightly-7")
     holder.let_go()
     assert (holder.line(), waiting.line()) == ("let go", "holds 0")
 
 
-def test_a_wait_is_told_of_again_and_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+def test_a_wait_is_reported_again_and_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mftasks.devices.leases.TRY_SECONDS", 0.01)
-    monkeypatch.setattr("mftasks.devices.leases.TELL_SECONDS", 0.05)
-    with leased(folder), pytest.raises(NoDeviceFree), leased(folder, wait_seconds=0.5):
+    monkeypatch.setattr("mftasks.devices.leases.REPORT_SECONDS", 0.05)
+    reports: list[str] = []
+    with (
+        leased(folder),
+        pytest.raises(NoDeviceFree),
+        leased(folder, wait_seconds=0.5, on_wait=reports.append),
+    ):
         pass
-    assert len(caplog.messages) > 1
+    assert len(reports) > 1
+
+
+class _Enough(Exception):
+    pass
+
+
+def test_a_wait_has_no_limit_unless_one_is_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0.0, 86_400.0)
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    reports: list[str] = []
+
+    def on_wait(text: str) -> None:
+        reports.append(text)
+        if len(reports) == 100:  # days
+            raise _Enough
+
+    with leased(folder), pytest.raises(_Enough), leased(folder, wait_seconds=None, on_wait=on_wait):
+        pass
+    assert free(folder, of=1)
 
 
 def test_a_killed_holder_holds_nothing(start: Callable[..., Holder]) -> None:
@@ -221,7 +244,7 @@ def test_who_wants_all_devices_is_not_passed_over_by_those_who_want_one(
     assert "is held by one" in both.line()
     others = [start(name, 1, 2) for name in ("c", "d")]
     for other in others:  # though cpu 1 is free
-        assert other.line().endswith("another asked before")
+        assert other.line().endswith("another training is next")
     one.let_go()
     assert both.line() == "holds 0 1"
     both.let_go()
@@ -231,7 +254,7 @@ def test_who_wants_all_devices_is_not_passed_over_by_those_who_want_one(
 def test_gpus_and_the_cpu_do_not_wait_for_each_other(folder: Path) -> None:
     gpu = Device("gpu", "GPU-1", "A100 (GPU-1)")
     with leased(folder, holder="a"), _waiting(folder) as ended:
-        with lease(lambda: [gpu], 1, folder=folder, holder="b", wait_seconds=LONG) as got:
+        with lease([gpu], 1, folder=folder, holder="b", wait_seconds=LONG) as got:
             assert got == (gpu,)
         assert not ended.is_set()
     assert ended.wait(LONG)
@@ -276,7 +299,7 @@ def test_an_interrupted_wait_leaves_nothing_held_while_its_process_lives(
     next_one = start("b", 2, 2)
     assert "is held by a" in next_one.line()
     later_one = start("c", 2, 2)
-    assert later_one.line().endswith("another asked before")
+    assert later_one.line().endswith("another training is next")
     for one in (later_one, next_one):
         one.process.terminate()
         assert one.line() == "interrupted"
@@ -302,8 +325,7 @@ import os, sys
 from pathlib import Path
 from mftasks.devices.gpus import Device
 from mftasks.devices.leases import lease
-with lease(lambda: [Device("cpu", "0", "cpu")], 1, folder=Path({str(folder)!r}), holder="a",
-           wait_seconds=60):
+with lease([Device("cpu", "0", "cpu")], 1, folder=Path({str(folder)!r}), holder="a"):
     child = os.fork()
     if not child:
         sys.stdin.read()
@@ -323,27 +345,23 @@ os.waitpid(child, 0)
         assert free(folder, of=1)
 
 
-def test_who_is_asked_again_may_answer_otherwise(folder: Path) -> None:
-    answers = iter([["0"], ["0"]])
-
-    def candidates() -> list[Device]:
-        return [Device("cpu", id, "cpu") for id in next(answers, ["1"])]
-
-    with (
-        leased(folder),
-        lease(candidates, 1, folder=folder, holder="b", wait_seconds=LONG) as got,
-    ):
-        assert got[0].id == "1"
+def test_the_order_is_that_of_free_memory_at_the_moment_of_the_try(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = [Device("gpu", f"GPU-{number}", "A100") for number in range(2)]
+    monkeypatch.setattr("mftasks.devices.gpus.by_free_memory", lambda devices: devices[::-1])
+    with lease(cards, 1, folder=folder, holder="a") as got:
+        assert got == (cards[1],)
 
 
 def test_the_locks_are_for_this_user_alone_and_safe_of_name(folder: Path) -> None:
     mig = Device("gpu", "MIG-GPU-1/../7", "MIG-GPU-1/../7")
-    with lease(lambda: [mig], 1, folder=folder, holder="a", wait_seconds=0):
+    with lease([mig], 1, folder=folder, holder="a", wait_seconds=0):
         assert folder.stat().st_mode & 0o777 == 0o700
         assert {path.name for path in folder.iterdir()} == {"gpu.turn", "gpu-MIG-GPU-1_.._7.lock"}
         with (
             pytest.raises(NoDeviceFree, match=r"MIG-GPU-1/../7 is held by a \(process"),
-            lease(lambda: [mig], 1, folder=folder, holder="b", wait_seconds=0),
+            lease([mig], 1, folder=folder, holder="b", wait_seconds=0),
         ):
             pass
 

@@ -38,7 +38,7 @@ CODE = {"dags", "docker", "mftasks", "plugins", "venv"}
 FOR_ALL = {"/tmp", "/var/tmp", "/run/lock"}
 # What Python and people load or run; other libraries are found through these.
 LOADED = r"-name '*.so' ! -name 'lib*' -o -name libmxnet.so -o -path '*/pginstall/bin/*' -o -path '*/nvidia/*/lib/*'"
-RUN = "python -m mftasks run --set dataset=file:///given/ratings.csv --set networks='[\"linear\"]' --set epochs=1"
+RUN = "python -m mftasks run --set dataset=file:///given/ratings.csv --set networks='[\"linear\"]' --set epochs=1 --set device=cpu"
 FOLDERS = {"MF_CACHE": f"{PREFIX}/cache", "MF_LEASES": f"{PREFIX}/leases"}
 DRIVER = "/usr/lib/x86_64-linux-gnu/libcuda.so.1"  # where NVIDIA's toolkit mounts it
 

@@ -265,9 +265,7 @@ def test_it_waits_for_a_device_that_is_held_and_says_by_whom(
     workspace = planned(where=Workspace(settings))
     cpu = [Device("cpu", "0", "cpu")]
     with (
-        leases.lease(
-            lambda: cpu, 1, folder=settings.leases, holder="train mlp of s", wait_seconds=0
-        ),
+        leases.lease(cpu, 1, folder=settings.leases, holder="train mlp of s"),
         pytest.raises(NoDeviceFree, match=r"cpu 0 is held by train mlp of s"),
     ):
         train(workspace, "r", "linear")
