@@ -24,6 +24,8 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
+LONGEST = 300
+
 
 class MfError(Exception):
     """Fail for a reason that a person can act on."""
@@ -124,9 +126,15 @@ def of_exit_code(code: int) -> type[MfError]:
     return next((kind for kind in kinds if kind.exit_code == code), MfError)
 
 
+def quote(value: object) -> str:
+    """Return `value` as a message shows it: what is longer than 300 letters is cut."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} letters)"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'mlp'? known: linear, mlp, resnet` for a misspelt `word`."""
     names = list(known)
-    close = difflib.get_close_matches(word, names, n=1)
+    close = difflib.get_close_matches(word[:LONGEST], names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return f"{hint} known: {', '.join(names)}"

@@ -36,3 +36,8 @@ def test_a_misspelt_word_gets_a_suggestion() -> None:
         errors.did_you_mean("mpl", ["linear", "mlp"]) == "; did you mean 'mlp'? known: linear, mlp"
     )
     assert errors.did_you_mean("xyz", ["linear"]) == "; known: linear"
+
+
+def test_a_message_shows_at_most_300_letters_of_a_value() -> None:
+    assert errors.quote("mlp") == "'mlp'"
+    assert errors.quote("x" * 50_000) == f"'{'x' * 299}… (50,002 letters)"

@@ -120,8 +120,8 @@ def _add_light(step: str, **options: Any) -> XComArg:
     """Add a task that runs a light step."""
 
     @task(task_id=step, multiple_outputs=False, **options)
-    def run(run_id: str) -> dict[str, Any]:
-        return light_steps.step(step, run_id)
+    def run(store_run: str) -> dict[str, Any]:  # `run_id` is a name of Airflow's context
+        return light_steps.step(step, store_run)
 
     return run(RUN_ID)
 
