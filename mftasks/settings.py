@@ -4,6 +4,7 @@ MF_STORE               where records and artifacts live: s3://bucket/prefix or f
 MF_S3_ENDPOINT         the S3 server, when it is not Amazon's; credentials as boto3 takes them
 MF_CACHE               folder for verified copies of blobs; losing it costs time only
 MF_MOVIELENS_URL       base of the MovieLens zips: http, https or file
+MF_DATA_ROOTS          folders, colons between them, that file:// data sets must lie in; any by default
 MF_CHECKPOINT_SECONDS  least time between two checkpoints of a training
 MF_CPU_SLOTS           trainings at once on this host's CPU; its cores by default, three at least
 MF_DEVICE_WAIT_SECONDS how long a training waits for a device that others hold; without limit by default
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from mftasks.errors import InvalidPlan
+from mftasks.errors import InvalidPlan, quote
 from mftasks.records import AtLeastOne, NotNegative
 
 
@@ -31,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     s3_endpoint: str | None = None
     cache: Path = msgspec.field(default_factory=lambda: Path("~/.cache/movielens-mf").expanduser())
     movielens_url: str = "https://files.grouplens.org/datasets/movielens"
+    data_roots: str = ""
     checkpoint_seconds: float = 5.0
     cpu_slots: AtLeastOne = msgspec.field(default_factory=lambda: max(3, os.cpu_count() or 1))
     device_wait_seconds: NotNegative | None = None
@@ -56,4 +58,6 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
             given, Settings, strict=False, dec_hook=lambda kind, value: kind(value)
         )
     except msgspec.ValidationError as error:
-        raise InvalidPlan(f"environment variable MF_…: {error}; given: {given}") from error
+        name = str(error).rpartition("$.")[2].rstrip("`")
+        value = quote(given[name])  # this one alone, as others may hold a password
+        raise InvalidPlan(f"environment variable MF_{name.upper()}={value}: {error}") from error

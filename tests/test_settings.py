@@ -25,8 +25,10 @@ def test_a_wait_for_a_device_has_no_limit_unless_one_is_set() -> None:
 
 
 def test_a_wrong_type_is_refused() -> None:
-    with pytest.raises(InvalidPlan, match="soon"):
-        settings.read({"MF_CHECKPOINT_SECONDS": "soon"})
+    given = {"MF_CHECKPOINT_SECONDS": "soon", "MF_MOVIELENS_URL": "https://reader:secret@mirror"}
+    with pytest.raises(InvalidPlan, match="MF_CHECKPOINT_SECONDS='soon'") as caught:
+        settings.read(given)
+    assert "secret" not in str(caught.value)
 
 
 def test_the_cpu_takes_a_training_a_core_and_all_three_networks_at_least() -> None:

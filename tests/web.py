@@ -27,6 +27,7 @@ class Web(ThreadingHTTPServer):
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.answers: dict[str, list[Answer]] = {}
         self.asked: list[str] = []
+        self.authorizations: list[str | None] = []
 
     def serve(self, path: str, *answers: Answer) -> str:
         self.answers[path] = list(answers)
@@ -38,6 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        self.server.authorizations.append(self.headers["Authorization"])
         waiting = self.server.answers.get(self.path, [Answer(status=404)])
         answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
         self.send_response(answer.status)

@@ -12,18 +12,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from mftasks import progress
-from mftasks.data import catalog, sources, titles
+from mftasks.data import catalog, sources, titles, transfer, uris
 from mftasks.errors import (
     ChecksumMismatch,
     InvalidPlan,
     MissingRecord,
     SourceUnavailable,
     StoreUnavailable,
+    quote,
 )
 from mftasks.records import BlobRef, DatasetRef, RunPlan
 from mftasks.store import open_store
@@ -137,18 +137,20 @@ def _by_name(name: str) -> str:
 
 
 def _from_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
-    suffix = Path(unquote(urlsplit(uri).path)).suffix.lower()
+    suffix = Path(uris.parse(uri).path).suffix.lower()
     if suffix not in _FORMATS:
-        raise InvalidPlan(f"data set {uri!r} is neither CSV nor Parquet; known: .csv, .parquet")
+        raise InvalidPlan(
+            f"data set {quote(uri)} is neither CSV nor Parquet; its name must end in .csv or .parquet"
+        )
     with _folder(workspace) as folder:
         path = folder / f"ratings{suffix}"
-        if urlsplit(uri).scheme == "s3":
+        if uris.parse(uri).scheme == "s3":
             _fetch_object(workspace, uri, path)
         else:
-            _fetch_file(uri, path, on_tick)
+            _fetch_file(workspace, uri, path, on_tick)
         return DatasetRef(
             name=catalog.slug(uri),
-            source=uri,
+            source=uris.hide_password(uri),
             format=_FORMATS[suffix],
             sha256=sha256_of(path),
             ratings=_put(workspace, path),
@@ -166,12 +168,12 @@ def _fetch_object(workspace: Workspace, uri: str, path: Path) -> None:
         raise SourceUnavailable(f"data set {uri!r}: {error}") from error
 
 
-def _fetch_file(uri: str, path: Path, on_tick: OnTick) -> None:
+def _fetch_file(workspace: Workspace, uri: str, path: Path, on_tick: OnTick) -> None:
     try:
-        sources.fetch(uri, path, on_tick)
-    except sources.Refused as error:
+        transfer.copy(uri, path, on_tick, workspace.settings.data_roots)
+    except transfer.Refused as error:
         raise InvalidPlan(
-            f"data set {uri!r}: {error}; it must be a file that this worker can read"
+            f"data set {quote(uri)}: {error}; it must be a file that this worker can read"
         ) from error
 
 

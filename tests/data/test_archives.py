@@ -29,28 +29,26 @@ def test_only_the_members_that_are_asked_for_are_written(tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "into").iterdir()) == ["a.dat", "b.dat"]
 
 
-@pytest.mark.parametrize(
-    "name", ["../evil", "ml/../../evil", "/etc/evil", "C:\\evil", "c:evil", "ml\\..\\..\\evil"]
-)
-def test_an_archive_that_names_a_file_outside_its_folder_is_refused(tmp_path: Path, name: str):
-    data = zip_of({"ml/a.dat": DATA, name: b"evil"})
-    with pytest.raises(InvalidDataset, match="outside its folder"):
-        extract(tmp_path, data, "ml/a.dat")
-    assert not any((tmp_path / "into").iterdir())
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "C:\\evil", "ml\\..\\..\\evil"])
+def test_a_name_outside_the_folder_has_no_effect(tmp_path: Path, name: str):
+    (path,) = extract(tmp_path, zip_of({"ml/a.dat": DATA, name: b"evil"}), "ml/a.dat")
+    assert path.read_bytes() == DATA
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "into", path, tmp_path / "some.zip"]
 
 
-def test_an_archive_that_holds_a_link_is_refused(tmp_path: Path):
+def test_a_link_is_written_as_a_file(tmp_path: Path):
     link = zipfile.ZipInfo("ml/a.dat")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as opened:
         opened.writestr(link, "/etc/passwd")
-    with pytest.raises(InvalidDataset, match=r"holds a link, 'ml/a\.dat'"):
-        extract(tmp_path, buffer.getvalue(), "ml/a.dat")
+    (path,) = extract(tmp_path, buffer.getvalue(), "ml/a.dat")
+    assert not path.is_symlink()
+    assert path.read_text() == "/etc/passwd"
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path):
-    with pytest.raises(InvalidDataset, match="50,000,000 bytes or more; at most"):
+    with pytest.raises(InvalidDataset, match="50,000,000 bytes; at most"):
         extract(tmp_path, zip_of({"ml/a.dat": bytes(50_000_000)}), "ml/a.dat")
     assert not any((tmp_path / "into").iterdir())
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
+import logging
 import socket
 import threading
 from pathlib import Path
@@ -11,7 +13,6 @@ import pytest
 from mftasks import progress
 from mftasks.data import catalog, sources
 from mftasks.errors import ChecksumMismatch, SourceUnavailable
-from mftasks.progress import Tick
 from tests import movielens
 from tests.web import Answer, Web
 
@@ -36,19 +37,19 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def latest(site: Web, *answers: Answer) -> list[sources.Source]:
+def latest(site: Web, *answers: Answer) -> dict[str, sources.Source]:
     site.serve("/ml-latest-small.zip", *answers)
     return sources.sources_of(catalog.find("ml-latest-small"), site.base)
 
 
-def hundred_k(base: str, rows: list[movielens.Row]) -> list[sources.Source]:
+def hundred_k(base: str, rows: list[movielens.Row]) -> dict[str, sources.Source]:
     """Return the sources of an ml-100k that has these few rows."""
     sha256 = hashlib.sha256(movielens.ratings("tab", rows)).hexdigest()
     known = catalog.find("ml-100k")._replace(archive_md5=None, ratings_sha256=sha256)
     return sources.sources_of(known, base)
 
 
-def fetch(found: list[sources.Source], tmp_path: Path) -> sources.Served:
+def fetch(found: dict[str, sources.Source], tmp_path: Path) -> sources.Served:
     folder = tmp_path / "into"
     folder.mkdir()
     return sources.fetch_first(found, folder, progress.silent)
@@ -100,24 +101,6 @@ def test_a_server_without_the_file_is_asked_once(site: Web, tmp_path: Path):
     with pytest.raises(SourceUnavailable, match="HTTP 404"):
         fetch(latest(site, Answer(status=404)), tmp_path)
     assert len(site.asked) == 1
-
-
-def test_a_source_that_has_refused_is_not_asked_again_while_others_are(tmp_path: Path):
-    asked = []
-
-    def refuse(folder: Path, on_tick: progress.OnTick) -> sources.Served:
-        asked.append("refusing")
-        raise sources.Refused("HTTP 404")
-
-    def recover(folder: Path, on_tick: progress.OnTick) -> sources.Served:
-        asked.append("late")
-        if len(asked) < 4:
-            raise SourceUnavailable("HTTP 503")
-        return sources.Served("late", folder, folder)
-
-    found = [sources.Source("refusing", refuse), sources.Source("late", recover)]
-    assert fetch(found, tmp_path).source == "late"
-    assert asked == ["refusing", "late", "late", "late"]
 
 
 @pytest.mark.parametrize(
@@ -246,8 +229,23 @@ def test_a_folder_without_the_zip_is_a_reason(tmp_path: Path):
         fetch(sources.sources_of(catalog.find("ml-latest"), tmp_path.as_uri()), tmp_path)
 
 
-def test_progress_is_told_in_bytes(site: Web, tmp_path: Path):
-    ticks: list[Tick] = []
-    sources.fetch(site.serve("/a", Answer(bytes(3_000_000))), tmp_path / "a", ticks.append)
-    assert ticks[-1] == Tick(work="download", done=3_000_000, total=3_000_000, unit="bytes")
-    assert (tmp_path / "a").stat().st_size == 3_000_000
+def test_a_password_of_a_mirror_is_used_and_never_shown(
+    site: Web, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG)
+    site.serve("/ml-latest.zip", Answer(status=404))
+    secret = site.base.replace("http://", "http://reader:p%40ss@")
+    with pytest.raises(SourceUnavailable) as caught:
+        fetch(sources.sources_of(catalog.find("ml-latest"), secret), tmp_path)
+    assert site.authorizations == ["Basic " + base64.b64encode(b"reader:p@ss").decode()]
+    seen = str(caught.value) + caplog.text
+    assert f"{site.base}/ml-latest.zip: HTTP 404" in seen
+    assert "reader" not in seen
+    assert "p%40ss" not in seen
+
+
+def test_what_a_mirror_with_a_password_served_is_recorded_without_it(site: Web, tmp_path: Path):
+    site.serve(ONE_KEY, WHOLE)
+    secret = site.base.replace("http://", "http://reader:secret@")
+    served = fetch(sources.sources_of(catalog.find("ml-latest-small"), secret), tmp_path)
+    assert served.source == site.base + ONE_KEY

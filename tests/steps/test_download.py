@@ -157,14 +157,30 @@ def test_altered_data_end_the_run_and_leave_nothing(workspace: Workspace, site: 
     assert not workspace.store.exists(run_key("a", "download.json"))
 
 
-def test_a_hostile_archive_ends_the_run(workspace: Workspace, site: Web):
+def test_an_archive_that_unpacks_into_too_much_ends_the_run(workspace: Workspace, site: Web):
     dataset = catalog.find("ml-latest")
-    members = {dataset.ratings: b"x", dataset.titles: b"x", "../../evil": b"x"}
+    members = {dataset.ratings: bytes(50_000_000), dataset.titles: b"x"}
     site.serve("/ml-latest.zip", Answer(movielens.zip_of(members)))
     workspace = at(workspace, movielens_url=site.base)
-    with pytest.raises(InvalidDataset, match="outside its folder"):
+    with pytest.raises(InvalidDataset, match="50,000,000 bytes; at most"):
         download(workspace, planned(workspace, "ml-latest"))
-    assert not list(workspace.cache.rglob("evil"))
+    assert not workspace.store.exists(run_key("a", "download.json"))
+
+
+def test_a_password_in_a_uri_is_not_recorded(workspace: Workspace, tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("user_id,item_id,rating\n1,2,3\n")
+    uri = f"file://reader:secret@localhost{path}"
+    ref = download(workspace, planned(workspace, uri))
+    assert ref.source == f"file://localhost{path}"
+
+
+def test_a_file_outside_the_allowed_folders_is_refused(workspace: Workspace, tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("user_id,item_id,rating\n1,2,3\n")
+    workspace = at(workspace, data_roots="/srv/ratings")
+    with pytest.raises(InvalidPlan, match="outside the folders of MF_DATA_ROOTS, /srv/ratings"):
+        download(workspace, planned(workspace, path.as_uri()))
 
 
 def test_a_dead_source_is_reported(workspace: Workspace):
@@ -222,9 +238,9 @@ def test_a_dead_s3_server_is_a_source_that_does_not_answer(
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("file:///nowhere/mine.csv", "No such file or directory: /nowhere/mine.csv; it must be"),
-        ("file:///tmp/", "neither CSV nor Parquet; known: .csv, .parquet"),
-        ("file:///data/mine.xlsx", "neither CSV nor Parquet; known: .csv, .parquet"),
+        ("file:///nowhere/mine.csv", "No such file or directory: '/nowhere/mine.csv'; it must be"),
+        ("file:///tmp/", "neither CSV nor Parquet; its name must end in"),
+        ("file:///data/mine.xlsx", "neither CSV nor Parquet; its name must end in"),
     ],
 )
 def test_a_uri_without_a_readable_file_is_refused(uri: str, message: str, workspace: Workspace):

@@ -1,0 +1,40 @@
+"""What a URI names: a file of a host, an object of a bucket, or a file on the web.
+
+In `file:` and `s3:` a `#` or `?` is a letter like any other, as names of files and objects hold them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+OWN = ("file", "s3")
+
+
+class Uri(NamedTuple):
+    """The parts of a `file:` or `s3:` URI; `path` is decoded, without query and fragment."""
+
+    scheme: str
+    host: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        """Return the last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+def parse(uri: str) -> Uri:
+    """Split a `file:` or `s3:` URI."""
+    scheme, _, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    return Uri(scheme.lower(), host, unquote(f"{slash}{path}") if scheme == "file" else path)
+
+
+def hide_password(uri: str) -> str:
+    """Return `uri` without user and password, as it may be shown, logged and stored."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
