@@ -1,4 +1,4 @@
-"""The command line: one subcommand a step, the whole run, predictions, and the store's upkeep.
+"""The command line: one subcommand per step, the whole run, predictions, and the store's upkeep.
 
 python -m mftasks --help
 
@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import os
 import signal
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
-from mftasks import errors, progress, settings, threads
+from mftasks import errors, progress, settings, terminal, threads
+from mftasks.data import catalog
 from mftasks.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from mftasks.published.run import Published
-    from mftasks.records import Manifest, Record
+    from mftasks.records import Record
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Retrain, evaluate and publish matrix-factorisation networks for rating prediction.",
 )
-out = Console()
+out = terminal.console()
 
 StoreOption = Annotated[
     str | None,
@@ -49,8 +46,15 @@ SetOption = Annotated[
 ]
 FromOption = Annotated[
     str | None,
-    typer.Option("--from", help="A published run: a folder, or a run id; else the latest."),
+    typer.Option(
+        "--from", help="A published run: a folder, or its id, Airflow's too; else the latest."
+    ),
 ]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", help="A data set by its name or URI, if the store holds several."),
+]
+UserOption = Annotated[str, typer.Option(help="The user's id.")]
 ChosenOption = Annotated[str | None, typer.Option("--network", help="Else the best one.")]
 
 LATEST = Path("output/latest")
@@ -59,28 +63,31 @@ LATEST = Path("output/latest")
 def main() -> None:
     """Run the command line; exits with the code that belongs to the error."""
     threads.bound()
-    _log_to_stderr()
+    terminal.log_to_stderr()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
         app()
     except errors.MfError as error:
-        _fail(f"{type(error).__name__}: {error}", error.exit_code)
+        terminal.print_error(f"{type(error).__name__}: {error}")
+        raise SystemExit(error.exit_code) from None
     except _Stopped as stopped:
-        _fail(f"Interrupted: {stopped}", errors.Interrupted.exit_code)
+        terminal.print_error(f"Interrupted: {stopped}")
+        raise SystemExit(errors.Interrupted.exit_code) from None
 
 
 @app.command("run")
 def run_all(store: StoreOption = None, given: SetOption = None, run_id: str | None = None) -> None:
     """Do the whole flow in this terminal: from the download to the published artifacts."""
     from mftasks import pipeline
+    from mftasks.published import results
 
-    workspace = _workspace(store)
+    workspace = _open_workspace(store)
     name = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     with progress.reporter(workspace.settings.progress) as on_tick:
         manifest = pipeline.run(workspace, name, parameters(given or []), on_tick=on_tick)
-    _show_results(manifest)
-    out.print(f"published: {workspace.store.uri}/runs/{name}", soft_wrap=True)
+    out.print(results.tabulate_results(manifest))
+    out.print(terminal.plain(f"published: {workspace.store.uri}/runs/{name}"), soft_wrap=True)
 
 
 @app.command()
@@ -88,7 +95,7 @@ def plan(run_id: RunOption, store: StoreOption = None, given: SetOption = None) 
     """Resolve and validate every parameter of a run."""
     from mftasks.steps.plan import plan as step
 
-    out.print_json(_json(step(_workspace(store), run_id, parameters(given or []))))
+    _print_record(step(_open_workspace(store), run_id, parameters(given or [])))
 
 
 def _add_step(name: str, about: str) -> None:
@@ -96,7 +103,7 @@ def _add_step(name: str, about: str) -> None:
 
     @app.command(name, help=about)
     def do(run_id: RunOption, store: StoreOption = None) -> None:
-        _do(name, store, run_id)
+        _run_step(name, store, run_id)
 
 
 def _add_network_step(name: str, about: str) -> None:
@@ -104,7 +111,7 @@ def _add_network_step(name: str, about: str) -> None:
 
     @app.command(name, help=about)
     def do(run_id: RunOption, network: NetworkOption, store: StoreOption = None) -> None:
-        _do(name, store, run_id, network)
+        _run_step(name, store, run_id, network)
 
 
 _add_step("download", "Download and verify the data set.")
@@ -118,86 +125,113 @@ _add_step("publish", "Publish the run: the manifest is put last.")
 
 @app.command()
 def predict(
-    user: Annotated[str, typer.Option(help="The user's id.")],
-    item: Annotated[str, typer.Option(help="The item's id.")],
-    where: FromOption = None,
+    user: UserOption,
+    item: Annotated[list[str], typer.Option(help="An item's id, as often as you like.")],
+    source: FromOption = None,
+    dataset: DatasetOption = None,
     network: ChosenOption = None,
     store: StoreOption = None,
 ) -> None:
     """Predict the rating that a user would give to an item."""
-    run = _published(where, store)
+    from mftasks.published import unknown
+
+    run = _open_published(source, dataset, store)
     bundle = run.bundle(network)
-    (rating,) = bundle.predict([user], [item])
-    title = run.titles().get(item, f"item {item}")
-    out.print(f"{rating:.2f}  {title}  [dim]({bundle.header.network}, {run.manifest.run_id})[/]")
+    titles = run.titles()
+    for one, rating in zip(item, bundle.predict(user, item), strict=True):
+        fallback = unknown.explain(bundle, user=user, item=one)
+        by = f"no prediction by {bundle.header.network}" if fallback else bundle.header.network
+        source_of = f"({by}, {run.manifest.run_id}{fallback and ': '}{fallback})"
+        line = f"{rating:.2f}  {titles.get(one, f'item {one}')}  {source_of}"
+        out.print(terminal.plain(line), soft_wrap=True)
 
 
 @app.command()
 def recommend(
-    user: Annotated[str, typer.Option(help="The user's id.")],
+    user: UserOption,
     top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10,
-    where: FromOption = None,
+    source: FromOption = None,
+    dataset: DatasetOption = None,
     network: ChosenOption = None,
     store: StoreOption = None,
 ) -> None:
     """List the items, not yet rated, that a user would rate highest."""
-    run = _published(where, store)
+    from mftasks.published import unknown
+
+    run = _open_published(source, dataset, store)
     bundle = run.bundle(network)
     titles = run.titles()
-    table = Table("rating", "item", "title", title=f"user {user}, by {bundle.header.network}")
+    if fallback := unknown.explain(bundle, user=user):
+        out.print(terminal.plain(f"{fallback}: these are the best items for everybody"))
+    title = terminal.plain(f"user {user}, by {bundle.header.network}, {run.manifest.run_id}")
+    table = Table("rating", "item", "title", title=title)
     for item, rating in bundle.recommend(user, top, exclude=run.rated_by(user)):
-        table.add_row(f"{rating:.2f}", str(item), titles.get(str(item), ""))
+        cells = (f"{rating:.2f}", str(item), titles.get(str(item), ""))
+        table.add_row(*map(terminal.plain, cells))
     out.print(table)
+
+
+@app.command("runs")
+def list_runs(dataset: DatasetOption = None, store: StoreOption = None) -> None:
+    """List the published runs, the newest first."""
+    from mftasks.published import index, results
+
+    workspace = _open_workspace(store)
+    name = catalog.identify(dataset) if dataset else None
+    out.print(
+        results.tabulate_runs(index.read(workspace, reversed(index.find(workspace.store, name))))
+    )
 
 
 @app.command()
 def prune(
     days: Annotated[int, typer.Option(min=1, help="What has changed within so many days stays.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Remove old runs, and the data and splits that no other run uses."""
     from mftasks.published import retention
 
     before = datetime.now(UTC) - timedelta(days=days)
-    removed = retention.prune(_workspace(store).store, before, dry_run=dry_run)
+    removed = retention.prune(_open_workspace(store), before, dry_run=dry_run)
     for one in removed:
-        size = f"{len(one.keys)} objects, {one.n_bytes / 1e6:.1f} MB"
+        size = f"{len(one.objects)} objects, {one.n_bytes / 1e6:.1f} MB"
         changed = f"last changed {one.modified:%Y-%m-%d}"
-        out.print(f"{one.kind} {one.folder}: {size}, {changed}", highlight=False, soft_wrap=True)
+        out.print(terminal.plain(f"{one.folder}: {size}, {changed}"), soft_wrap=True)
     total = f"{sum(one.n_bytes for one in removed) / 1e6:.1f} MB"
     out.print(f"{'would remove' if dry_run else 'removed'}: {len(removed)}, {total}")
 
 
-def _published(where: str | None, store: str | None) -> Published:
-    """Open a published run: the folder or run id that is asked for, else the latest at hand."""
+def _open_published(source: str | None, dataset: str | None, store: str | None) -> Published:
+    """Open a published run: the folder or run id given, else the latest at hand."""
     from mftasks import published
 
-    if where and Path(where).is_dir():
-        return published.open_folder(Path(where))
-    nothing_said = not (where or store or os.environ.get("MF_STORE"))
-    if nothing_said and LATEST.is_dir():
-        return published.open_folder(LATEST)
-    return published.open_run(_workspace(store), where)
+    if source and Path(source).is_dir():
+        return published.open_folder(Path(source))
+    if not (source or store or os.environ.get("MF_STORE")) and LATEST.is_dir():
+        latest = published.open_folder(LATEST)
+        if dataset is None or latest.manifest.dataset.name == catalog.identify(dataset):
+            return latest
+    return published.open_run(_open_workspace(store), source, dataset=dataset)
 
 
-def _do(name: str, store: str | None, *arguments: str) -> None:
+def _run_step(name: str, store: str | None, *arguments: str) -> None:
     step = getattr(importlib.import_module(f"mftasks.steps.{name}"), name)
-    workspace = _workspace(store)
+    workspace = _open_workspace(store)
     mode = workspace.settings.progress
     with progress.reporter(mode) as on_tick:
         record = step(workspace, *arguments, on_tick=on_tick)
     if mode != "json":
-        out.print_json(_json(record))
+        _print_record(record)
 
 
-def _workspace(store: str | None) -> Workspace:
+def _open_workspace(store: str | None) -> Workspace:
     environment = dict(os.environ) | ({"MF_STORE": store} if store else {})
     return Workspace(settings.read(environment))
 
 
 def parameters(pairs: list[str]) -> dict[str, Any]:
-    """Turn `key=value` pairs into parameters; values are JSON where they parse as such.
+    """Turn `key=value` pairs into parameters; values are JSON if they parse as such.
 
     `overrides.mlp.epochs=3` reaches into objects. Raises `InvalidPlan` for anything else.
     """
@@ -223,43 +257,15 @@ def _value(text: str) -> Any:
         return text
 
 
-def _json(record: Record) -> str:
+def _print_record(record: Record) -> None:
     import msgspec
 
-    return msgspec.json.encode(record).decode()
-
-
-def _show_results(manifest: Manifest) -> None:
-    table = Table("network", "RMSE", "95 % interval", "MAE", "baseline", title=manifest.run_id)
-    for one in sorted(manifest.evaluations, key=lambda one: one.rmse):
-        table.add_row(
-            one.network,
-            f"{one.rmse:.4f}",
-            f"{one.rmse_interval.low:.4f} – {one.rmse_interval.high:.4f}",
-            f"{one.mae:.4f}",
-            f"{min(one.baselines.values()):.4f}",
-        )
-    out.print(table)
+    out.print_json(terminal.printable(msgspec.json.encode(record).decode()))
 
 
 class _Stopped(BaseException):
-    """Carry a signal to the end of the process; libraries would swallow or retry an `Exception`."""
+    """A signal on its way to the end of the process; libraries swallow or retry an `Exception`."""
 
 
 def _stop(number: int, _: object) -> NoReturn:
     raise _Stopped(f"stopped by {signal.Signals(number).name}; start it again to go on")
-
-
-def _log_to_stderr() -> None:
-    """Log in colour to a person at a terminal, and as plain lines to a file."""
-    if sys.stderr.isatty():
-        handler: logging.Handler = RichHandler(console=Console(stderr=True), show_path=False)
-        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
-    else:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("botocore").setLevel(logging.WARNING)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    Console(stderr=True).print(f"[bold red]error[/] {message}", soft_wrap=True, highlight=False)
-    raise SystemExit(code)

@@ -1,7 +1,8 @@
 """The records that steps hand to each other: frozen, typed, validated on reading, stored as JSON.
 
 A record is what a step reads and writes; it never holds data, only references (`…Ref`) to bytes in
-the store together with their sha256. An unknown or missing field is refused on reading.
+the store together with their sha256. A record outlives the code that wrote it: unknown fields are
+ignored on reading, and a field that is added has a default.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ DeviceKind = Literal["auto", "cpu", "gpu"]
 Scalar = bool | int | float | str
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Be a frozen, validated value that is stored as one JSON object."""
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A frozen, validated value that is stored as one JSON object."""
 
 
 class BlobRef(Record, frozen=True, kw_only=True):
@@ -306,10 +307,30 @@ class PublishedFile(Record, frozen=True, kw_only=True):
     role: str
 
 
-class Report(Record, frozen=True, kw_only=True):
-    """Hold everything a run found out, and the pages that show it.
+class Score(Record, frozen=True, kw_only=True):
+    """The figures of one network of a run that tables show.
 
-    `best` is chosen on the validation part, on the test part only where there is no other.
+    `baseline` is the best one and `gain` how far `rmse` is below it; `seconds` is of the training.
+    """
+
+    network: str
+    rmse: float
+    rmse_interval: Interval | None = None
+    mae: float
+    valid_rmse: float | None = None
+    baseline: str
+    baseline_rmse: float
+    gain: Interval | None = None
+    best_epoch: AtLeastOne
+    n_epochs: AtLeastOne
+    seconds: float
+    device: str
+
+
+class Report(Record, frozen=True, kw_only=True):
+    """Everything that a run found out, gathered from its records to draw the pages.
+
+    `best` is chosen on the validation part, on the test part only if there is no other.
     """
 
     plan: RunPlan
@@ -318,18 +339,43 @@ class Report(Record, frozen=True, kw_only=True):
     results: tuple[TrainResult, ...]
     evaluations: tuple[Evaluation, ...]
     best: str
-    files: tuple[PublishedFile, ...]
 
 
-class Manifest(Record, frozen=True, kw_only=True):
-    """List what a run published; it is put last, and its presence is what "published" means."""
+class ReportRef(Record, frozen=True, kw_only=True):
+    """The pages of a run, and what they show in figures."""
 
-    schema_version: int
     run_id: str
+    best: str
+    scores: tuple[Score, ...]
+    pages: tuple[PublishedFile, ...]
+
+
+class RunRow(Record, frozen=True, kw_only=True):
+    """What lists of runs show of a published run."""
+
+    run_id: str
+    dag_run: DagRun | None = None
     published_at: datetime
     code_version: str
     dataset: DatasetRef
     split_fingerprint: str
-    files: tuple[PublishedFile, ...]
-    evaluations: tuple[Evaluation, ...]
     best: str
+    scores: tuple[Score, ...]
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """Everything that a run published; it is put last, and its presence means "published".
+
+    A higher `schema_version` is one that older code must not read: a field means something else.
+    """
+
+    schema_version: int
+    run_id: str
+    dag_run: DagRun | None = None
+    published_at: datetime
+    code_version: str
+    dataset: DatasetRef
+    split_fingerprint: str
+    best: str
+    scores: tuple[Score, ...]
+    files: tuple[PublishedFile, ...]

@@ -12,19 +12,20 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from mftasks.records import DatasetRef
+from mftasks.records import DatasetRef, Report
 from mftasks.settings import Settings
 from mftasks.steps.download import download
 from mftasks.steps.evaluate import evaluate
 from mftasks.steps.plan import plan
 from mftasks.steps.publish import publish
-from mftasks.steps.report import report
+from mftasks.steps.report import _gather, report
 from mftasks.steps.split import split
 from mftasks.steps.train import train
 from mftasks.steps.validate import validate
 from mftasks.store.workspace import Workspace, run_key
 
 RUN = "small"
+DATASET = "films"
 NETWORKS = ("linear", "mlp")
 TITLES = {str(item): f"Film {item} (1999) <i>" for item in range(40)}
 DAY = 86_400
@@ -43,6 +44,11 @@ def reported_run(folder: Path, preset: str = "default") -> Workspace:
 def published_run(folder: Path) -> Workspace:
     """Return a workspace of its own in `folder`, with a run that is published."""
     return _copied(_published(), folder)
+
+
+def gather_report(workspace: Workspace) -> Report:
+    """Return everything that the run of a workspace has found out."""
+    return _gather(workspace, RUN)
 
 
 def _copied(made: Path, folder: Path) -> Workspace:
@@ -111,7 +117,7 @@ def _ratings() -> str:
 
 
 def _give_titles(workspace: Workspace, dataset: DatasetRef) -> None:
-    """Give the run's data set titles, which a data set of the catalogue would have."""
+    """Give the run's data set a short name and titles, as one of the catalogue has."""
     blob = workspace.put_blob(f"datasets/{dataset.sha256}/titles.json", json.dumps(TITLES).encode())
-    record = msgspec.json.encode(msgspec.structs.replace(dataset, titles=blob))
+    record = msgspec.json.encode(msgspec.structs.replace(dataset, name=DATASET, titles=blob))
     workspace.store.put(run_key(RUN, "download.json"), record, "application/json")

@@ -6,6 +6,7 @@ change; ml-latest and ml-latest-small do. The counts are of distinct ids that ha
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -15,7 +16,7 @@ from mftasks.records import SplitConfig
 
 
 class Scale(NamedTuple):
-    """Hold which ratings can be given: from `low` to `high` by `step`."""
+    """The ratings that can be given: from `low` to `high` by `step`."""
 
     low: float
     high: float
@@ -23,7 +24,7 @@ class Scale(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Hold how many ratings, users and items a data set has; None is unknown."""
+    """How many ratings, users and items a data set has; None is unknown."""
 
     ratings: int | None = None
     users: int | None = None
@@ -31,7 +32,7 @@ class Counts(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """Describe one release of MovieLens.
+    """One release of MovieLens.
 
     `ratings` and `titles` are members of the zip `archive`; `format` is a key of
     `formats.FORMATS`. `archive_md5` pins the zip, or `md5_beside` says that GroupLens publishes
@@ -56,10 +57,11 @@ class Dataset(NamedTuple):
 
     @property
     def immutable(self) -> bool:
-        """Say whether a checksum pins this release for good."""
+        """Return whether a checksum pins this release for good."""
         return self.md5_beside or bool(self.archive_md5 or self.ratings_sha256)
 
 
+MAX_STEM = 40
 WHOLE_STARS = Scale(1.0, 5.0, 1.0)
 HALF_STARS = Scale(0.5, 5.0, 0.5)
 _ABOUT = "https://files.grouplens.org/datasets/movielens"
@@ -145,25 +147,32 @@ def find(name: str) -> Dataset:
 
 
 def has_folds(ratings_sha256: str) -> bool:
-    """Say whether ratings are those of a data set that GroupLens has cut into folds."""
+    """Return whether ratings are those of a data set that GroupLens has cut into folds."""
     return any(
         dataset.folds and dataset.ratings_sha256 == ratings_sha256 for dataset in DATASETS.values()
     )
 
 
 def is_uri(dataset: str) -> bool:
-    """Say whether `dataset` points at a file of one's own: `file://…` or `s3://…`."""
+    """Return whether `dataset` points at a file of the user's own: `file://…` or `s3://…`."""
     return urlsplit(dataset).scheme in ("file", "s3")
 
 
-def slug(uri: str) -> str:
-    """Return a readable name for the data at `uri`, made of its file's stem."""
-    stem = unquote(urlsplit(uri).path).rpartition("/")[2].rpartition(".")[0]
-    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "ratings"
+def identify(dataset: str) -> str:
+    """Return the identity of a data set: its name in the catalogue, or one made of its URI.
+
+    That of a URI is its file's stem and 8 hex digits of the URI's sha256, `ratings-3f1c2a9b`: two
+    files of one name are two data sets. Records, metrics, the index and retention all use it.
+    """
+    if not is_uri(dataset):
+        return dataset
+    stem = unquote(dataset).rpartition("/")[2].rpartition(".")[0]
+    slug = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:MAX_STEM].strip("-")
+    return f"{slug or 'ratings'}-{hashlib.sha256(dataset.encode()).hexdigest()[:8]}"
 
 
 def default_split(dataset: str) -> SplitConfig:
-    """Return how `dataset` is split where nobody says otherwise."""
+    """Return how `dataset` is split by default."""
     if dataset in DATASETS and DATASETS[dataset].folds:
         return SplitConfig(strategy="canonical", fold=1, valid_fraction=0.1)
     return SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mftasks.data.table import RatingsTable, collect, encode, parse_numbers
-from mftasks.errors import LONGEST, InvalidDataset, quote
+from mftasks.data.table import RatingsTable, collected, encoded
+from mftasks.errors import InvalidDataset
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")
-IDS = COLUMNS[:2]
 
 _ALIASES = {
     "userId": "user_id",
@@ -32,7 +31,6 @@ _EXPECTED = {
     "timestamp": "seconds since 1970 or an ISO 8601 moment",
 }
 _BLOCK = 1 << 18
-MOST_NAMES = 10
 
 
 def read(path: Path, format: str) -> RatingsTable:
@@ -41,18 +39,12 @@ def read(path: Path, format: str) -> RatingsTable:
     Raises `InvalidDataset`, naming line and column, for a file that is empty, lacks a column, or
     holds a value that is not what its column expects.
     """
-    try:
-        return _build_table(FORMATS[format](path), format)
-    except UnicodeDecodeError as error:
-        raise InvalidDataset(f"not UTF-8: {error}; names and ids are expected to be") from error
-
-
-def _build_table(columns: dict[str, Any], format: str) -> RatingsTable:
+    columns = FORMATS[format](path)
     if not len(columns.get("rating", ())):
         raise InvalidDataset(f"{format} file without a single rating; at least one was expected")
     return RatingsTable(
-        users=encode(columns.pop("user_id")),
-        items=encode(columns.pop("item_id")),
+        users=encoded(columns.pop("user_id")),
+        items=encoded(columns.pop("item_id")),
         ratings=columns["rating"],
         timestamps=columns["timestamp"].astype("int64") if "timestamp" in columns else None,
     )
@@ -77,23 +69,20 @@ def _read_plain(path: Path, delimiter: str, names: list[str]) -> dict[str, Any]:
     types = dict(zip(COLUMNS, (pa.int64(), pa.int64(), pa.float32(), pa.int64()), strict=True))
     types |= {name: pa.null() for name in names if name not in types}
     try:
-        return collect(_text_batches(path, delimiter, names, types, skip=0))
+        return collected(_text_batches(path, delimiter, names, types, skip=0))
     except pa.ArrowInvalid as error:
-        raise _explain(error, names) from error
+        raise _explained(error, names) from error
 
 
 def _read_csv(path: Path) -> dict[str, Any]:
-    """Read a file with a header; a column of ids whose every id is a plain number becomes numbers.
-
-    Ids are read as text first: read as numbers, `007` and `7` would be one id, and `0x10` be 16.
-    """
+    """Read a file with a header, whose ids may be strings; other columns are left alone."""
     import pyarrow as pa
 
     names = _header(path)
     text = pa.dictionary(pa.int32(), pa.string())
     candidates = {
-        "user_id": [text],
-        "item_id": [text],
+        "user_id": [pa.int64(), text],
+        "item_id": [pa.int64(), text],
         "rating": [pa.float32()],
         "timestamp": [pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC")],
     }
@@ -101,15 +90,12 @@ def _read_csv(path: Path) -> dict[str, Any]:
     while True:
         types = {name: kinds[0] for name, kinds in candidates.items()}
         try:
-            columns = collect(_text_batches(path, ",", names, types, skip=1))
+            return collected(_text_batches(path, ",", names, types, skip=1))
         except pa.ArrowInvalid as error:
             column = _column_of(error, names)
             if column is None or len(candidates[column]) == 1:
-                raise _explain(error, names) from error
+                raise _explained(error, names) from error
             del candidates[column][0]
-        else:
-            ids = {name: parse_numbers(columns[name]) for name in IDS if name in columns}
-            return {**columns, **ids}
 
 
 def _read_parquet(path: Path) -> dict[str, Any]:
@@ -119,14 +105,12 @@ def _read_parquet(path: Path) -> dict[str, Any]:
     try:
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow.names
-            names = _name_columns(found)
+            names = _named(found)
             wanted = [found[names.index(name)] for name in COLUMNS if name in names]
             batches = file.iter_batches(columns=wanted)
-            return collect(_accept(batch) for batch in batches)
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise  # the disk's fault, not the file's
-        raise InvalidDataset(f"not a readable Parquet file: {quote(str(error))}") from error
+            return collected(_accepted(batch) for batch in batches)
+    except pa.ArrowInvalid as error:
+        raise InvalidDataset(f"not a readable Parquet file: {error}") from error
 
 
 FORMATS: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -139,32 +123,22 @@ FORMATS: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 def _header(path: Path) -> list[str]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return _name_columns(next(csv.reader(file), []))
+        return _named(next(csv.reader(file), []))
 
 
-def _name_columns(header: list[str]) -> list[str]:
+def _named(header: list[str]) -> list[str]:
     """Return the names of the columns as we call them; raises where one is missing or doubled."""
     names = [_ALIASES.get(name.strip(), name.strip()) for name in header]
     for name in COLUMNS[:3]:
         if name not in names:
             raise InvalidDataset(
-                f"no column {name!r}; found: {_describe_header(names)}; "
-                "expected user_id, item_id, rating and optionally timestamp"
+                f"no column {name!r}; found: {', '.join(names) or 'an empty file'}; "
+                "expected user_id, item_id, rating and, if you like, timestamp"
             )
     doubled = [name for name in COLUMNS if names.count(name) > 1]
     if doubled:
         raise InvalidDataset(f"column {doubled[0]!r} is there twice; expected each column once")
     return names
-
-
-def _describe_header(names: list[str]) -> str:
-    """Return the first few names; a line of data is not repeated, as messages are sent around."""
-    if not any(names):
-        return "an empty file"
-    if not all(re.fullmatch(r"[^\W\d][\w .-]{0,39}", name) for name in names):
-        return f"a first line of {len(names):,} columns that do not look like names"
-    rest = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + rest
 
 
 def _text_batches(
@@ -193,18 +167,18 @@ def _text_batches(
         yield {name: column for name, column in columns.items() if types[name] != pa.null()}
 
 
-def _accept(batch: Any) -> dict[str, Any]:
-    columns = zip(_name_columns(batch.schema.names), batch.columns, strict=True)
-    return {name: _accept_column(name, column) for name, column in columns}
+def _accepted(batch: Any) -> dict[str, Any]:
+    columns = zip(_named(batch.schema.names), batch.columns, strict=True)
+    return {name: _accepted_column(name, column) for name, column in columns}
 
 
-def _accept_column(name: str, column: Any) -> Any:
+def _accepted_column(name: str, column: Any) -> Any:
     """Convert a Parquet column to one of the types that a CSV column may have."""
     import pyarrow as pa
 
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _accept_column(name, column.dictionary_decode())
+        return _accepted_column(name, column.dictionary_decode())
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     try:
@@ -228,20 +202,18 @@ def _column_of(error: Exception, names: list[str]) -> str | None:
     return names[int(found.group(1))] if found else None
 
 
-def _explain(error: Exception, names: list[str]) -> InvalidDataset:
+def _explained(error: Exception, names: list[str]) -> InvalidDataset:
     """Turn pyarrow's message into one that names the line, the column, and what was expected."""
     text = str(error)
     row = re.search(r"Row #(\d+)", text)
     line = f"line {row.group(1)}" if row else "some line"
     column = _column_of(error, names)
     if column is None:
-        reason = text.partition("Row #")[2].partition(": ")[2] or text
-        wanted = [name for name in names if not name.startswith("between ")]
-        return InvalidDataset(
-            f"{line}: {reason[:LONGEST]}; expected the columns {_describe_header(wanted)}"
-        )
+        told = text.partition("Row #")[2].partition(": ")[2] or text
+        wanted = ", ".join(name for name in names if not name.startswith("between "))
+        return InvalidDataset(f"{line}: {told}; expected the columns {wanted}")
     value = re.search(r"invalid value '(.*)'", text)
-    what = quote(value.group(1)) if value else text[:LONGEST]
+    what = f"{value.group(1)!r}" if value else text
     if column not in _EXPECTED:
         return InvalidDataset(f"{line}, {column}: {what}; expected '::' alone")
     return InvalidDataset(f"{line}, column {column}: {what}; expected {_EXPECTED[column]}")

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     Ids = NDArray[np.int64] | NDArray[np.str_]
 
 MISSING = -(2**63)
-"""Stands for a missing integer: an id, or a timestamp. A missing string is empty, a rating NaN."""
-
-_PLAIN_NUMBER = r"^(0|-?[1-9][0-9]{0,18})$"
-_NO_NUMBER = ["", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "#N/A"]
+"""Stand for a missing integer: an id, or a timestamp. A missing string is empty, a rating NaN."""
 
 # With more possible values than this per row, hashing the ids is cheaper than a table of them all.
 _MAX_SPREAD = 16
@@ -30,14 +27,14 @@ _MERGED = 64
 
 
 class EncodedIds(NamedTuple):
-    """One id per rating: `known[codes]`, where `known` is sorted and without duplicates."""
+    """Hold one id a rating: `known[codes]`, where `known` is sorted and without duplicates."""
 
     codes: NDArray[np.int32]
     known: Ids
 
 
 class RatingsTable(NamedTuple):
-    """Ratings in the order of their file; `timestamps` are seconds since 1970, UTC."""
+    """Hold n ratings in the order of their file; `timestamps` are seconds since 1970, UTC."""
 
     users: EncodedIds
     items: EncodedIds
@@ -54,8 +51,8 @@ class RatingsTable(NamedTuple):
         return self.users.codes.astype("int64") * len(self.items.known) + self.items.codes
 
 
-def collect(batches: Any) -> dict[str, Any]:
-    """Gather batches of `{column: pyarrow array}` into one numpy array per column.
+def collected(batches: Any) -> dict[str, Any]:
+    """Gather batches of `{column: pyarrow array}` into one numpy array a column.
 
     A batch's memory is given back before the next one is read. Integers take 4 bytes where they
     fit, moments become seconds, and a column of strings stays a pyarrow dictionary array.
@@ -64,40 +61,15 @@ def collect(batches: Any) -> dict[str, Any]:
     for batch in batches:
         for name, column in batch.items():
             waiting = pieces.setdefault(name, [])
-            waiting.append(_pack(column))
+            waiting.append(_packed(column))
             if len(waiting) == _MERGED and not _is_numpy(waiting[0]):
-                pieces[name] = [_join(waiting)]
-    return {name: _join(pieces.pop(name)) for name in list(pieces)}
+                pieces[name] = [_joined(waiting)]
+    return {name: _joined(pieces.pop(name)) for name in list(pieces)}
 
 
-def encode(column: Any) -> EncodedIds:
-    """Encode a column of ids that `collect` gave; integers of 4 bytes are overwritten."""
-    return _encode_integers(column) if _is_numpy(column) else _encode_strings(column)
-
-
-def parse_numbers(column: Any) -> Any:
-    """Return a column of ids as numbers if each is written as one, without leading zeros or signs.
-
-    Otherwise the strings stay as they are, so that no two ids become one.
-    """
-    import numpy as np
-    import pyarrow.compute as pc
-
-    words = column.dictionary
-    missing = np.isin(words.to_numpy(zero_copy_only=False).astype(str), _NO_NUMBER)
-    plain = pc.match_substring_regex(words, _PLAIN_NUMBER).to_numpy(zero_copy_only=False)
-    if not plain.any() or not (plain | missing).all():
-        return column
-    numbers = np.full(len(words) + 1, MISSING)  # the last one stands for null
-    try:
-        numbers[:-1][plain] = words.to_numpy(zero_copy_only=False)[plain].astype(np.int64)
-    except OverflowError:
-        return column
-    if not missing.any() and not column.null_count:
-        numbers = numbers[:-1]
-        if numbers.min() >= -(2**31) and numbers.max() < 2**31:
-            numbers = numbers.astype(np.int32)
-    return numbers[column.indices.fill_null(len(words)).to_numpy()]
+def encoded(column: Any) -> EncodedIds:
+    """Encode a column of ids that `collected` gave; integers of 4 bytes are overwritten."""
+    return _encoded_integers(column) if _is_numpy(column) else _encoded_strings(column)
 
 
 def _is_numpy(column: Any) -> bool:
@@ -106,7 +78,7 @@ def _is_numpy(column: Any) -> bool:
     return isinstance(column, np.ndarray)
 
 
-def _pack(column: Any) -> Any:
+def _packed(column: Any) -> Any:
     """Return a copy of a pyarrow array as a numpy array, or strings as they are."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -127,7 +99,7 @@ def _pack(column: Any) -> Any:
     return column.fill_null(MISSING).to_numpy().copy()
 
 
-def _join(pieces: list[Any]) -> Any:
+def _joined(pieces: list[Any]) -> Any:
     import numpy as np
     import pyarrow as pa
 
@@ -136,13 +108,13 @@ def _join(pieces: list[Any]) -> Any:
     return pa.chunked_array(pieces).unify_dictionaries().combine_chunks()
 
 
-def _encode_integers(values: NDArray[Any]) -> EncodedIds:
+def _encoded_integers(values: NDArray[Any]) -> EncodedIds:
     """Encode by a table of all values between the least and the greatest, where that is short."""
     import numpy as np
 
     low, high = int(values.min()), int(values.max())
     if values.dtype != np.int32 or high - low > _MAX_SPREAD * len(values) + _FREE_SPREAD:
-        return _encode_sparse(values.astype(np.int64, copy=False))
+        return _encoded_sparse(values.astype(np.int64, copy=False))
     present = np.zeros(high - low + 1, bool)
     blocks = [values[start : start + _BLOCK] for start in range(0, len(values), _BLOCK)]
     for block in blocks:
@@ -153,7 +125,7 @@ def _encode_integers(values: NDArray[Any]) -> EncodedIds:
     return EncodedIds(values, np.flatnonzero(present) + low)
 
 
-def _encode_sparse(values: NDArray[np.int64]) -> EncodedIds:
+def _encoded_sparse(values: NDArray[np.int64]) -> EncodedIds:
     import numpy as np
     import pandas as pd
 
@@ -164,7 +136,7 @@ def _encode_sparse(values: NDArray[np.int64]) -> EncodedIds:
     return EncodedIds(places[codes], found[order])
 
 
-def _encode_strings(column: Any) -> EncodedIds:
+def _encoded_strings(column: Any) -> EncodedIds:
     import numpy as np
 
     found = column.dictionary.to_numpy(zero_copy_only=False).astype(str)

@@ -1,4 +1,4 @@
-"""What the world sees: published runs, to be read, copied and in the end removed.
+"""What the world sees: published runs, to read, copy, list and in the end remove.
 
 from mftasks import published
 published.open_run(workspace).bundle().predict([196], [242])
@@ -7,6 +7,6 @@ published.open_run(workspace).bundle().predict([196], [242])
 from __future__ import annotations
 
 from mftasks.published.copy import copy
-from mftasks.published.run import Published, latest, open_folder, open_run
+from mftasks.published.run import Published, open_folder, open_run, read_latest
 
-__all__ = ["Published", "copy", "latest", "open_folder", "open_run"]
+__all__ = ["Published", "copy", "open_folder", "open_run", "read_latest"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mftasks.errors import ChecksumMismatch, InvalidDataset, MissingRecord
-from mftasks.published.run import MANIFEST, open_folder, safe_name, verify_file
+from mftasks.published.manifest import MANIFEST
+from mftasks.published.run import check_name, open_folder, verify_file
 from mftasks.store.workspace import Workspace, run_key
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def copy(workspace: Workspace, manifest: Manifest, folder: Path) -> Path:
     arriving = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         for file in manifest.files:
-            path = arriving / safe_name(file.name)
+            path = arriving / check_name(file.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             workspace.store.download(file.key, path)
             verify_file(path, file)
@@ -47,7 +48,7 @@ def _holds(folder: Path, manifest: Manifest) -> bool:
 
 
 def _put_in_place(arriving: Path, folder: Path) -> None:
-    """Rename a complete folder to its name; what was there goes once the new one stands."""
+    """Rename a complete folder to its name, then remove what was there before."""
     if not folder.exists():
         arriving.rename(folder)
         return

@@ -1,4 +1,4 @@
-"""Which items each user has rated: what needs no recommending."""
+"""What each user has rated, in whatever part of the data: it needs no recommending."""
 
 from __future__ import annotations
 
@@ -7,37 +7,45 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mftasks.data.arrays import Part
+    from mftasks.data.table import RatingsTable
+    from mftasks.records import SplitConfig
 
 RATED = "rated.npz"
 
 
-def to_rated(train: Part) -> bytes:
-    """Return as npz which items each user has rated, as positions.
+def to_rated(table: RatingsTable, config: SplitConfig) -> bytes:
+    """Return as npz which items each user of the data has rated, before `as_of` if there is one.
 
-    Those of user u are `items[starts[u]:starts[u + 1]]`.
+    Those of the user `user_ids[u]` are `item_ids[items[starts[u]:starts[u + 1]]]`.
     """
     import numpy as np
 
-    by_user = np.argsort(train.users, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(train.users))])
+    users, items = table.users.codes, table.items.codes
+    if config.as_of is not None and table.timestamps is not None:
+        past = table.timestamps < config.as_of.timestamp()
+        users, items = users[past], items[past]
+    counts = np.bincount(users, minlength=len(table.users.known))
     buffer = io.BytesIO()
-    np.savez(buffer, starts=starts, items=train.items[by_user])
+    np.savez(
+        buffer,
+        user_ids=table.users.known,
+        item_ids=table.items.known,
+        starts=np.concatenate([[0], np.cumsum(counts)]),
+        items=items[np.argsort(users, kind="stable")],
+    )
     return buffer.getvalue()
 
 
-def by(user_id: int | str, vocabulary: Path, rated: Path) -> list[int | str]:
+def read_rated(user_id: int | str, rated: Path) -> list[int | str]:
     """Return the ids of the items that a user has rated, unsorted; none for an unknown user."""
     import numpy as np
 
     from mftasks.data.arrays import positions
 
-    with np.load(vocabulary) as ids:
-        (user,) = positions([user_id], ids["user_ids"])
-        item_ids = ids["item_ids"]
-    if user < 0:
-        return []
-    with np.load(rated) as arrays:
+    with np.load(rated, allow_pickle=False) as arrays:
+        (user,) = positions([user_id], arrays["user_ids"])
+        if user < 0:
+            return []
         start, end = arrays["starts"][user : user + 2]
-        items: list[int | str] = item_ids[arrays["items"][start:end]].tolist()
+        items: list[int | str] = arrays["item_ids"][arrays["items"][start:end]].tolist()
     return items

@@ -10,33 +10,43 @@ Whatever is read is checked against the manifest's sha256 first.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from mftasks.data import catalog
 from mftasks.errors import (
     ChecksumMismatch,
     InvalidDataset,
+    InvalidPlan,
     MissingRecord,
+    UnknownDataset,
     UnknownNetwork,
     did_you_mean,
+    quote,
 )
-from mftasks.published import rated
+from mftasks.published import index, rated
+from mftasks.published.manifest import MANIFEST, decode_manifest, read_manifest
 from mftasks.records import BlobRef, Manifest, PublishedFile
 from mftasks.store.blobs import sha256_of
-from mftasks.store.workspace import Workspace, run_key
 
 if TYPE_CHECKING:
     from mftasks.bundle import Bundle
+    from mftasks.store.workspace import Workspace
 
-MANIFEST = "manifest.json"
+log = logging.getLogger(__name__)
+
 TITLES = "titles.json"
+NEWEST = 5
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Published:
-    """Hold a manifest, and read the files that it lists."""
+    """A published run: its manifest, and the files that this lists."""
 
     def __init__(self, manifest: Manifest, fetch: Callable[[PublishedFile], Path]) -> None:
         self.manifest = manifest
@@ -46,7 +56,7 @@ class Published:
     def path(self, name: str) -> Path:
         """Return the path of a verified local copy of a file, read-only by convention."""
         if name not in self._files:
-            raise MissingRecord(f"run {self.manifest.run_id} published no {name!r}")
+            raise MissingRecord(f"run {self.manifest.run_id} published no {quote(name)}")
         return self._fetch(self._files[name])
 
     def bundle(self, network: str | None = None) -> Bundle:
@@ -57,59 +67,113 @@ class Published:
         from mftasks import bundle
 
         chosen = network or self.manifest.best
-        trained = [one.network for one in self.manifest.evaluations]
+        trained = [score.network for score in self.manifest.scores]
         if chosen not in trained:
             raise UnknownNetwork(
-                f"the run has no network {chosen!r}{did_you_mean(chosen, trained)}"
+                f"the run has no network {quote(chosen)}{did_you_mean(chosen, trained)}"
             )
         return bundle.read({name: self.path(f"{chosen}/bundle/{name}") for name in bundle.FILES})
 
     def titles(self) -> dict[str, str]:
-        """Return the titles of items by id, nothing where the data set has none."""
+        """Return the titles of items by id; empty if the data set has none."""
         if TITLES not in self._files:
             return {}
         return msgspec.json.decode(self.path(TITLES).read_bytes(), type=dict[str, str])
 
     def rated_by(self, user_id: int | str) -> list[int | str]:
-        """Return the ids of the items that a user has rated in the train part, unsorted.
+        """Return the ids of the items that a user has rated in the data, unsorted.
 
-        They need no recommending. An unknown user has rated none.
+        They need no recommending. A user who is not in the data has rated none.
         """
-        vocabulary = self.path(f"{self.manifest.best}/bundle/vocabulary.npz")
-        return rated.by(user_id, vocabulary, self.path(rated.RATED))
+        return rated.read_rated(user_id, self.path(rated.RATED))
 
 
-def open_run(workspace: Workspace, run_id: str | None = None) -> Published:
-    """Open a published run of the store, the latest by default.
+def open_run(
+    workspace: Workspace, run_id: str | None = None, *, dataset: str | None = None
+) -> Published:
+    """Open a published run of the store: the one named, else the latest on `dataset`.
 
-    Raises `MissingRecord` where there is none.
+    Raises `MissingRecord` if there is none, and `InvalidPlan` if the store holds runs on several
+    data sets and none is named.
     """
     if run_id is None:
-        manifest = latest(workspace)
+        manifest = read_latest(workspace, dataset)
     else:
-        manifest = workspace.read(run_key(run_id, MANIFEST), Manifest)
-    return Published(manifest, lambda file: workspace.fetch(_blob(file)))
+        manifest = read_manifest(workspace, _find_run(workspace, run_id))
+    return Published(manifest, lambda file: workspace.fetch(_blob_of(file)))
 
 
 def open_folder(folder: Path) -> Published:
     """Open a copy of a published run."""
     try:
         data = (folder / MANIFEST).read_bytes()
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except FileNotFoundError as error:
+    except OSError as error:
         raise MissingRecord(f"{folder} holds no manifest.json: it is no published run") from error
-    except msgspec.DecodeError as error:
-        raise InvalidDataset(f"{folder / MANIFEST} is not a manifest: {error}") from error
-    return Published(manifest, lambda file: verify_file(folder / safe_name(file.name), file))
+    manifest = decode_manifest(data, str(folder / MANIFEST))
+    return Published(manifest, lambda file: verify_file(folder / check_name(file.name), file))
 
 
-def latest(workspace: Workspace) -> Manifest:
-    """Return the manifest that was published last; raises `MissingRecord` where there is none."""
-    keys = [key for key in workspace.store.list("runs/") if key.endswith(f"/{MANIFEST}")]
-    if not keys:
+def read_latest(workspace: Workspace, dataset: str | None = None) -> Manifest:
+    """Return the manifest that was published last on a data set: its name, or its URI.
+
+    Runs that cannot be read, as newer code published them, are skipped, with one warning.
+    """
+    entries = _choose_entries(workspace, dataset)
+    skipped: list[str] = []
+    for entry in reversed(entries):
+        try:
+            manifest = read_manifest(workspace, entry.run_id)
+        except (MissingRecord, InvalidDataset) as error:
+            skipped.append(str(error))
+            continue
+        if skipped:
+            log.warning("%d newer runs are skipped; the last: %s", len(skipped), skipped[0])
+        return manifest
+    raise InvalidDataset(f"no run on {entries[-1].dataset} can be read; the last: {skipped[0]}")
+
+
+def _choose_entries(workspace: Workspace, dataset: str | None) -> list[index.Entry]:
+    """Return the entries of one data set, the oldest first."""
+    name = None if dataset is None else catalog.identify(dataset)
+    entries = index.find(workspace.store)
+    if not entries or name not in (None, *(entry.dataset for entry in entries)):
+        entries = index.repair(workspace)
+    if not entries:
         raise MissingRecord(f"{workspace.store.uri} holds no published run; start one first")
-    manifests = (workspace.read(key, Manifest) for key in keys)
-    return max(manifests, key=lambda manifest: manifest.published_at)
+    names = sorted({entry.dataset for entry in entries})
+    if name is None and len(names) > 1:
+        raise InvalidPlan(
+            f"{workspace.store.uri} holds runs on {len(names)} data sets; "
+            f"name one by --dataset: {', '.join(names)}"
+        )
+    if name is not None and name not in names:
+        raise UnknownDataset(
+            f"no run on data set {quote(name)} is published{did_you_mean(name, names)}"
+        )
+    return [entry for entry in entries if name in (None, entry.dataset)]
+
+
+def _find_run(workspace: Workspace, name: str) -> str:
+    """Return the id of the published run that `name` means: its id, or that of Airflow's DAG run."""
+    entries = index.find(workspace.store)[::-1]
+    if name in {entry.run_id for entry in entries} or _is_published(workspace, name):
+        return name
+    rows = index.read(workspace, entries)
+    meant = [row.run_id for row in rows if row.dag_run and row.dag_run.run_id == name]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise InvalidPlan(
+            f"{len(meant)} runs are called {quote(name)}; name one: {', '.join(meant)}"
+        )
+    newest = ", ".join(entry.run_id for entry in entries[:NEWEST]) or "none"
+    raise MissingRecord(
+        f"{workspace.store.uri} holds no published run {quote(name)}; the newest: {newest}"
+    )
+
+
+def _is_published(workspace: Workspace, run_id: str) -> bool:
+    return bool(_RUN_ID.fullmatch(run_id)) and workspace.store.exists(f"runs/{run_id}/{MANIFEST}")
 
 
 def verify_file(path: Path, file: PublishedFile) -> Path:
@@ -123,13 +187,13 @@ def verify_file(path: Path, file: PublishedFile) -> Path:
     return path
 
 
-def _blob(file: PublishedFile) -> BlobRef:
+def _blob_of(file: PublishedFile) -> BlobRef:
     return BlobRef(key=file.key, sha256=file.sha256, n_bytes=file.n_bytes)
 
 
-def safe_name(name: str) -> str:
-    """Return a file's name; refuses one that would leave the folder."""
+def check_name(name: str) -> str:
+    """Return a file's name; raises `InvalidDataset` if it would leave the run's folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise InvalidDataset(f"the manifest lists {name!r}, which leaves the run's folder")
+        raise InvalidDataset(f"the manifest lists {quote(name)}, which leaves the run's folder")
     return name

@@ -149,7 +149,7 @@ def _from_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
         else:
             _fetch_file(workspace, uri, path, on_tick)
         return DatasetRef(
-            name=catalog.slug(uri),
+            name=catalog.identify(uri),
             source=uris.hide_password(uri),
             format=_FORMATS[suffix],
             sha256=sha256_of(path),

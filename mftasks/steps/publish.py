@@ -1,6 +1,6 @@
-"""Publish a run: see that every file of it is in the store and whole, then put the manifest.
+"""Publish a run: check that every file of it is whole in the store, then put the manifest.
 
-python -m mftasks publish --run-id try-1
+Command line: `python -m mftasks publish --run-id RUN`
 """
 
 from __future__ import annotations
@@ -12,143 +12,140 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from mftasks import progress
+from mftasks.data import formats
 from mftasks.errors import ChecksumMismatch
-from mftasks.published import rated
+from mftasks.published import index, rated
+from mftasks.published.manifest import SCHEMA_VERSION
 from mftasks.records import (
     BlobRef,
+    DatasetRef,
     EpochMetrics,
     Manifest,
     PublishedFile,
-    Report,
+    ReportRef,
+    RunPlan,
     SplitRef,
     TrainResult,
 )
-from mftasks.store.blobs import sha256_of
+from mftasks.store.blobs import Data, sha256_of
 from mftasks.store.workspace import BINARY, JSON, Workspace, network_key, run_key
+
+if TYPE_CHECKING:
+    from mftasks.progress import OnTick
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
 RECORDS = ("plan.json", "download.json", "profile.json", "split.json", "report.json")
 CSV = "text/csv; charset=utf-8"
 
 
-def publish(
-    workspace: Workspace, run_id: str, *, on_tick: progress.OnTick = progress.silent
-) -> Manifest:
-    """Put the manifest of a run, last, and return it.
+def publish(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silent) -> Manifest:
+    """Put the manifest of a run, and its row in the index; return the manifest.
 
-    A published run is verified again and stays as it is; its trainings' checkpoints, which nobody needs
-    any more, are removed. Raises `ChecksumMismatch` where the store
-    holds other bytes than the run's steps put there, `MissingRecord` where it holds none.
+    A run that is published already is verified again and stays as it is. Checkpoints are removed:
+    nothing resumes a published run. Raises `ChecksumMismatch` if the store holds other bytes than
+    the steps put there, and `MissingRecord` if it lacks some.
     """
     key = run_key(run_id, "manifest.json")
-    manifest = workspace.find(key, Manifest)
-    if manifest is None:
-        manifest = _manifest(workspace, workspace.read(run_key(run_id, "report.json"), Report))
+    manifest = workspace.find(key, Manifest) or _gather(workspace, run_id)
     _verify(workspace, manifest.files, on_tick)
-    log.info("publish: %d files of run %s are whole", len(manifest.files), run_id)
+    log.info("publish: run %s is whole, %d files", run_id, len(manifest.files))
     manifest = workspace.write(key, manifest)
+    index.put(workspace, manifest)
+    index.repair(workspace)
     _remove_checkpoints(workspace, manifest)
     return manifest
 
 
-def _remove_checkpoints(workspace: Workspace, manifest: Manifest) -> None:
-    for evaluation in manifest.evaluations:
-        prefix = network_key(manifest.run_id, evaluation.network, "checkpoints/")
-        for key in workspace.store.list(prefix):
-            workspace.store.delete(key)
-
-
-def _manifest(workspace: Workspace, report: Report) -> Manifest:
+def _gather(workspace: Workspace, run_id: str) -> Manifest:
+    """Put the files that only a published run has, and return a manifest that lists them all."""
+    report = workspace.read(run_key(run_id, "report.json"), ReportRef)
+    plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
+    dataset = workspace.read(run_key(run_id, "download.json"), DatasetRef)
+    split = workspace.read(run_key(run_id, "split.json"), SplitRef)
+    files = _Files(workspace, run_id)
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        run_id=report.plan.run_id,
+        run_id=run_id,
+        dag_run=plan.dag_run,
         published_at=datetime.now(UTC),
-        code_version=report.plan.code_version,
-        dataset=report.profile.dataset,
-        split_fingerprint=report.split.fingerprint,
-        files=tuple(_files(workspace, report)),
-        evaluations=report.evaluations,
+        code_version=plan.code_version,
+        dataset=dataset,
+        split_fingerprint=split.fingerprint,
         best=report.best,
+        scores=report.scores,
+        files=(
+            *report.pages,
+            *(files.list_record(name) for name in RECORDS),
+            *files.put_data(dataset, split),
+            *(file for score in report.scores for file in files.put_network(score.network)),
+        ),
     )
 
 
-def _files(workspace: Workspace, report: Report) -> Iterator[PublishedFile]:
-    run_id = report.plan.run_id
-    yield from report.files
-    for name in RECORDS:
-        yield _record(workspace, run_id, name)
-    if report.profile.dataset.titles is not None:
-        yield _titles(workspace, run_id, report.profile.dataset.titles)
-    yield _rated(workspace, run_id, report.split)
-    for result in report.results:
-        yield from _files_of_network(workspace, run_id, result)
+class _Files:
+    """The files of one run.
 
+    Until its manifest is there, a file that an earlier try put may be replaced: another version of
+    the code may have written other bytes.
+    """
 
-def _files_of_network(
-    workspace: Workspace, run_id: str, result: TrainResult
-) -> Iterator[PublishedFile]:
-    network = result.config.network
-    for name, blob in sorted(result.bundle.files.items()):
-        content_type = JSON if name.endswith(".json") else BINARY
-        yield _file(f"{network}/bundle/{name}", blob, content_type, "bundle")
-    for name in ("train.json", "evaluation.json"):
-        yield _record(workspace, run_id, f"{network}/{name}")
-    name = f"{network}/history.csv"
-    blob = workspace.put_blob(run_key(run_id, name), _history(result), CSV)
-    yield _file(name, blob, CSV, "history")
+    def __init__(self, workspace: Workspace, run_id: str) -> None:
+        self._workspace = workspace
+        self._run_id = run_id
 
+    def list_record(self, name: str) -> PublishedFile:
+        data = self._workspace.store.get(run_key(self._run_id, name))
+        return self._describe(name, data, JSON, "record")
 
-def _record(workspace: Workspace, run_id: str, name: str) -> PublishedFile:
-    key = run_key(run_id, name)
-    data = workspace.store.get(key)
-    return _file(name, BlobRef(key=key, sha256=sha256_of(data), n_bytes=len(data)), JSON, "record")
+    def put_data(self, dataset: DatasetRef, split: SplitRef) -> Iterator[PublishedFile]:
+        """Put the items' titles and what each user has rated: a run is whole without its data."""
+        if dataset.titles is not None:
+            titles = self._workspace.fetch(dataset.titles)
+            yield self._put("titles.json", titles, JSON, "titles")
+        table = formats.read(self._workspace.fetch(dataset.ratings), dataset.format)
+        yield self._put(rated.RATED, rated.to_rated(table, split.config), BINARY, "rated")
 
+    def put_network(self, network: str) -> Iterator[PublishedFile]:
+        key = network_key(self._run_id, network, "train.json")
+        result = self._workspace.read(key, TrainResult)
+        for name, blob in sorted(result.bundle.files.items()):
+            content_type = JSON if name.endswith(".json") else BINARY
+            yield _file(f"{network}/bundle/{name}", blob, content_type, "bundle")
+        for name in ("train.json", "evaluation.json"):
+            yield self.list_record(f"{network}/{name}")
+        yield self._put(f"{network}/history.csv", _to_csv(result), CSV, "history")
 
-def _titles(workspace: Workspace, run_id: str, titles: BlobRef) -> PublishedFile:
-    """Copy the items' titles into the run, so that a run is whole without its data set."""
-    blob = workspace.put_blob(run_key(run_id, "titles.json"), workspace.fetch(titles), JSON)
-    return _file("titles.json", blob, JSON, "titles")
+    def _put(self, name: str, data: Data, content_type: str, role: str) -> PublishedFile:
+        self._workspace.store.put(run_key(self._run_id, name), data, content_type)
+        return self._describe(name, data, content_type, role)
 
-
-def _rated(workspace: Workspace, run_id: str, split: SplitRef) -> PublishedFile:
-    """Put what each user has rated, so that recommendations can leave it out."""
-    from mftasks.data.arrays import read_part
-
-    data = rated.to_rated(read_part(workspace.fetch(split.parts["train"])))
-    blob = workspace.put_blob(run_key(run_id, rated.RATED), data)
-    return _file(rated.RATED, blob, BINARY, "rated")
+    def _describe(self, name: str, data: Data, content_type: str, role: str) -> PublishedFile:
+        n_bytes = len(data) if isinstance(data, bytes) else data.stat().st_size
+        blob = BlobRef(key=run_key(self._run_id, name), sha256=sha256_of(data), n_bytes=n_bytes)
+        return _file(name, blob, content_type, role)
 
 
 def _file(name: str, blob: BlobRef, content_type: str, role: str) -> PublishedFile:
-    return PublishedFile(
-        name=name,
-        key=blob.key,
-        sha256=blob.sha256,
-        n_bytes=blob.n_bytes,
-        content_type=content_type,
-        role=role,
-    )
+    described = msgspec.structs.asdict(blob)
+    return PublishedFile(name=name, content_type=content_type, role=role, **described)
 
 
-def _history(result: TrainResult) -> bytes:
-    """Return the history as CSV, an epoch a line; an absent validation RMSE is empty."""
+def _to_csv(result: TrainResult) -> bytes:
+    """Return the history as CSV, one line per epoch; an absent validation RMSE is empty."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(EpochMetrics.__struct_fields__)
-    lines.writerows(
-        [getattr(epoch, field) for field in EpochMetrics.__struct_fields__]
-        for epoch in result.history
-    )
+    lines.writerows(msgspec.structs.astuple(epoch) for epoch in result.history)
     return text.getvalue().encode()
 
 
-def _verify(
-    workspace: Workspace, files: tuple[PublishedFile, ...], on_tick: progress.OnTick
-) -> None:
+def _verify(workspace: Workspace, files: tuple[PublishedFile, ...], on_tick: OnTick) -> None:
     """Read every file back from the store, not from the cache, and compare its sha256."""
     total, done = sum(file.n_bytes for file in files), 0
     with tempfile.TemporaryDirectory(prefix="publish-") as folder:
@@ -163,3 +160,9 @@ def _verify(
             done += file.n_bytes
             if file.n_bytes * 10 > total or done == total:
                 on_tick(progress.Tick(work="publish", done=done, total=total, unit="bytes"))
+
+
+def _remove_checkpoints(workspace: Workspace, manifest: Manifest) -> None:
+    for score in manifest.scores:
+        prefix = network_key(manifest.run_id, score.network, "checkpoints/")
+        workspace.store.delete_many(workspace.store.list(prefix))

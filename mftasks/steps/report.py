@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-import msgspec
-
 from mftasks import progress
+from mftasks.published import results
 from mftasks.records import (
     Evaluation,
     Profile,
     PublishedFile,
     Report,
+    ReportRef,
     RunPlan,
     SplitRef,
     TrainResult,
@@ -30,29 +30,34 @@ HTML = "text/html; charset=utf-8"
 
 def report(
     workspace: Workspace, run_id: str, *, on_tick: progress.OnTick = progress.silent
-) -> Report:
-    """Write the pages, and the record that gathers what the run found out.
+) -> ReportRef:
+    """Write the pages, and the record that lists them.
 
-    Raises `MissingRecord` where a network of the plan has not been trained and evaluated.
+    Raises `MissingRecord` if a network of the plan has not been trained and evaluated.
     """
     key = run_key(run_id, "report.json")
-    found = workspace.find(key, Report)
+    found = workspace.find(key, ReportRef)
     if found is not None:
         return found
-    gathered = _gathered(workspace, run_id)
-    files = tuple(_put_pages(workspace, gathered))
-    log.info("report: %s is best of %d networks", gathered.best, len(gathered.results))
-    return workspace.write(key, msgspec.structs.replace(gathered, files=files))
+    run = _gather(workspace, run_id)
+    ref = ReportRef(
+        run_id=run_id,
+        best=run.best,
+        scores=results.score_networks(run.results, run.evaluations),
+        pages=tuple(_put_pages(workspace, run)),
+    )
+    log.info("report: %s is best of %d networks", run.best, len(run.results))
+    return workspace.write(key, ref)
 
 
-def _gathered(workspace: Workspace, run_id: str) -> Report:
+def _gather(workspace: Workspace, run_id: str) -> Report:
     plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
     networks = [training.network for training in plan.trainings]
     evaluations = [
         workspace.read(network_key(run_id, network, "evaluation.json"), Evaluation)
         for network in networks
     ]
-    results = [
+    trained = [
         workspace.read(network_key(run_id, network, "train.json"), TrainResult)
         for network in networks
     ]
@@ -60,27 +65,22 @@ def _gathered(workspace: Workspace, run_id: str) -> Report:
         plan=plan,
         profile=workspace.read(run_key(run_id, "profile.json"), Profile),
         split=workspace.read(run_key(run_id, "split.json"), SplitRef),
-        results=tuple(results),
+        results=tuple(trained),
         evaluations=tuple(evaluations),
-        best=_best(results, evaluations),
-        files=(),
+        best=_best(trained, evaluations),
     )
 
 
-def _best(results: list[TrainResult], evaluations: list[Evaluation]) -> str:
-    """Return the network that is best on the validation part, the test part where there is none.
+def _best(trained: list[TrainResult], evaluations: list[Evaluation]) -> str:
+    """Return the network that is best on the validation part, or on the test part without one.
 
     Chosen on validation data alone, the published RMSE of the best network is not made to look
     better by the choice.
     """
-    scores = {result.config.network: _valid_rmse(result) for result in results}
+    scores = {result.config.network: results.find_valid_rmse(result) for result in trained}
     if any(score is None for score in scores.values()):
         scores = {evaluation.network: evaluation.rmse for evaluation in evaluations}
     return min(scores, key=lambda network: scores[network] or 0.0)
-
-
-def _valid_rmse(result: TrainResult) -> float | None:
-    return result.history[result.best_epoch - 1].valid_rmse
 
 
 def _put_pages(workspace: Workspace, run: Report) -> Iterator[PublishedFile]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from mftasks.records import Report
+from mftasks.records import TrainResult
 from tests.finished_run import NETWORKS, RUN, reported_run
 
 PAGES = ("report.html", "comparison.html")
@@ -119,8 +119,8 @@ def test_pointing_at_an_epoch_tells_its_figures(open_page: Open, folder: Path) -
 
 def reported_epoch(folder: Path) -> Any:
     """Return an epoch of the first network that is not the best and not the last."""
-    record = msgspec.json.decode((folder / "report.json").read_bytes(), type=Report)
-    result = record.results[0]
+    record = (folder / NETWORKS[0] / "train.json").read_bytes()
+    result = msgspec.json.decode(record, type=TrainResult)
     return next(
         epoch for epoch in reversed(result.history[:-1]) if epoch.epoch != result.best_epoch
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 
@@ -51,15 +52,29 @@ def test_files_and_objects_are_uris(dataset: str, uri: bool):
 
 
 @pytest.mark.parametrize(
-    ("uri", "name"),
+    ("uri", "stem"),
     [
         ("file:///data/My%20Ratings_2024.csv", "my-ratings-2024"),
         ("s3://bucket/some/shop.parquet", "shop"),
+        ("s3://bucket/data#1/ratings.csv", "ratings"),
         ("file:///data/日本.csv", "ratings"),
+        (f"file:///data/{'x' * 300}.csv", "x" * 40),
     ],
 )
-def test_the_name_of_a_uri_is_made_of_the_stem_of_its_file(uri: str, name: str):
-    assert catalog.slug(uri) == name
+def test_a_uri_is_identified_by_its_stem_and_8_hex_digits_of_its_hash(uri: str, stem: str):
+    digits = hashlib.sha256(uri.encode()).hexdigest()[:8]
+    assert catalog.identify(uri) == f"{stem}-{digits}"
+
+
+def test_files_of_one_name_in_two_places_are_two_data_sets():
+    uris = ["s3://shop/ratings.csv", "s3://films/ratings.csv", "file:///shop/ratings.csv"]
+    assert len({catalog.identify(uri) for uri in uris}) == 3
+
+
+def test_a_name_of_the_catalogue_identifies_itself_and_so_does_an_identity():
+    assert catalog.identify("ml-100k") == "ml-100k"
+    identity = catalog.identify("s3://shop/ratings.csv")
+    assert catalog.identify(identity) == identity
 
 
 def test_a_dag_can_import_the_catalogue_without_anything_heavy():

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -208,51 +207,3 @@ def test_reading_takes_at_most_three_times_the_memory_of_the_arrays(tmp_path: Pa
         [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True
     )
     assert 1 < float(asked.stdout) <= 3
-
-
-def ids(tmp_path: Path, *users: str) -> list[Any]:
-    text = "user_id,item_id,rating\n" + "".join(f"{user},1,3\n" for user in users)
-    return [row[0] for row in rows(read(tmp_path, "csv", text))]
-
-
-@pytest.mark.parametrize("word", ["007", "0x10", "+5", "1e3", "-0", "12 ", "9" * 19, "x"])
-def test_an_id_is_what_the_file_writes(tmp_path: Path, word: str):
-    assert ids(tmp_path, "7", word, "16", "5") == ["7", word, "16", "5"]
-
-
-def test_a_column_of_plain_numbers_is_numbers(tmp_path: Path):
-    assert ids(tmp_path, "10", "9", "0", "-3", '"4"') == [10, 9, 0, -3, 4]
-    assert ids(tmp_path, "10", "NULL", "9", "") == [10, MISSING, 9, MISSING]
-
-
-def test_a_row_of_data_in_place_of_names_is_not_repeated(tmp_path: Path):
-    with pytest.raises(InvalidDataset, match="3 columns that do not look like names"):
-        read(tmp_path, "csv", "root:x:0:0,alice@example.org,3\n1,2,3\n")
-
-
-def test_a_million_columns_make_no_long_message(tmp_path: Path):
-    names = ",".join(f"c{n}" for n in range(100_000))
-    with pytest.raises(InvalidDataset, match="c9 and 99,990 more; expected") as caught:
-        read(tmp_path, "csv", f"{names}\n{'1,' * 99_999}1\n")
-    assert len(str(caught.value)) < 300
-    with pytest.raises(InvalidDataset, match="and 99,993 more") as caught:
-        read(tmp_path, "csv", f"user_id,item_id,rating,{names}\n1,2\n")
-    assert len(str(caught.value)) < 1000
-
-
-def test_damaged_parquet_is_refused_or_read_never_a_crash(tmp_path: Path):
-    users = [f"user {n}" for n in range(500)]
-    table = pa.table({"user_id": users, "item_id": range(500), "rating": [3.0] * 500})
-    pq.write_table(table, tmp_path / "whole.parquet")
-    whole = (tmp_path / "whole.parquet").read_bytes()
-    refused = 0
-    for seed in range(150):
-        chance = random.Random(seed)
-        damaged = bytearray(whole)
-        for _ in range(8):
-            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
-        try:
-            read(tmp_path, "parquet", bytes(damaged))
-        except InvalidDataset:
-            refused += 1
-    assert refused > 50

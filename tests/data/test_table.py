@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mftasks.data.table import MISSING, EncodedIds, RatingsTable, collect, encode
+from mftasks.data.table import MISSING, EncodedIds, RatingsTable, collected, encoded
 
 
 def encoded_of(*batches: pa.Array) -> EncodedIds:
-    return encode(collect({"user_id": batch} for batch in batches)["user_id"])
+    return encoded(collected({"user_id": batch} for batch in batches)["user_id"])
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,8 @@ def test_a_copy_of_what_was_published_is_left(run: Run) -> None:
     assert latest.is_symlink()
     there = published.open_folder(latest)
     assert there.manifest.run_id == latest.resolve().name
-    assert {one.network for one in there.manifest.evaluations} == set(networks.names())
-    assert all(0.85 < one.rmse < 1.05 for one in there.manifest.evaluations)
+    assert {one.network for one in there.manifest.scores} == set(networks.names())
+    assert all(0.85 < one.rmse < 1.05 for one in there.manifest.scores)
     assert there.manifest.dataset.sha256.startswith("06416e597f82b734")
     for name in ("manifest.json", "report.html", "comparison.html", "mlp/bundle"):
         assert (latest / name).exists()

@@ -12,17 +12,14 @@ from mftasks import networks
 from mftasks.networks._layers import describe
 from mftasks.plots import data, page, scores, style, training, words
 from mftasks.records import Evaluation, Histogram, Interval, Layer, Report, SplitConfig
-from mftasks.store.workspace import run_key
-from tests.finished_run import NETWORKS, RUN, reported_run
+from tests.finished_run import NETWORKS, evaluated_run, gather_report
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     """Give the records of a run with a validation part, and of one without."""
     return {
-        preset: reported_run(tmp_path_factory.mktemp(preset), preset).read(
-            run_key(RUN, "report.json"), Report
-        )
+        preset: gather_report(evaluated_run(tmp_path_factory.mktemp(preset), preset))
         for preset in ("default", "notebook")
     }
 

@@ -203,7 +203,11 @@ def test_a_file_of_ones_own_is_copied_by_its_content(workspace: Workspace, tmp_p
     path = tmp_path / "My Shop.csv"
     path.write_text("user_id,item_id,rating\nana,x,3\n")
     ref = download(workspace, planned(workspace, path.as_uri()))
-    assert (ref.name, ref.format, ref.source) == ("my-shop", "csv", path.as_uri())
+    assert (ref.name, ref.format, ref.source) == (
+        catalog.identify(path.as_uri()),
+        "csv",
+        path.as_uri(),
+    )
     assert ref.titles is None
     first = path.read_bytes()
     path.write_text("user_id,item_id,rating\nana,x,4\n")
@@ -219,7 +223,7 @@ def test_an_object_of_ones_own_is_read_from_s3(s3_workspace: Workspace, tmp_path
     s3_workspace.store.put("uploads/mine.parquet", path, "application/octet-stream")
     uri = f"{s3_workspace.store.uri}/uploads/mine.parquet"
     ref = download(s3_workspace, planned(s3_workspace, uri))
-    assert (ref.name, ref.format, ref.source) == ("mine", "parquet", uri)
+    assert (ref.name, ref.format, ref.source) == (catalog.identify(uri), "parquet", uri)
     assert formats.read(s3_workspace.fetch(ref.ratings), "parquet").n_ratings == 2
     with pytest.raises(InvalidPlan, match="no such object"):
         download(s3_workspace, planned(s3_workspace, uri.replace("mine.", "yours."), "b"))

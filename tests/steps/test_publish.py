@@ -8,11 +8,11 @@ import pytest
 
 from mftasks import progress
 from mftasks.errors import ChecksumMismatch, MissingRecord
-from mftasks.records import Manifest, Report
+from mftasks.records import Manifest, ReportRef, SplitRef, TrainResult
 from mftasks.steps.publish import publish
 from mftasks.steps.report import report
 from mftasks.steps.train import train
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store.workspace import Workspace, network_key, run_key
 from tests.finished_run import NETWORKS, RUN, TITLES, evaluated_run, published_run, reported_run
 
 MANIFEST = run_key(RUN, "manifest.json")
@@ -55,10 +55,11 @@ def test_checkpoints_are_kept_until_the_run_is_published(workspace: Workspace) -
 
 def test_the_manifest_says_what_the_report_found(workspace: Workspace) -> None:
     manifest = publish(workspace, RUN)
-    report = workspace.read(run_key(RUN, "report.json"), Report)
-    assert manifest.evaluations == report.evaluations
+    report = workspace.read(run_key(RUN, "report.json"), ReportRef)
+    assert manifest.scores == report.scores
     assert (manifest.run_id, manifest.best) == (RUN, report.best)
-    assert manifest.split_fingerprint == report.split.fingerprint
+    split = workspace.read(run_key(RUN, "split.json"), SplitRef)
+    assert manifest.split_fingerprint == split.fingerprint
 
 
 def test_files_say_what_they_are(workspace: Workspace) -> None:
@@ -77,9 +78,9 @@ def test_files_say_what_they_are(workspace: Workspace) -> None:
     }
 
 
-def test_the_history_is_a_table_with_a_line_an_epoch(workspace: Workspace) -> None:
+def test_the_history_is_a_table_with_one_line_per_epoch(workspace: Workspace) -> None:
     publish(workspace, RUN)
-    result = workspace.read(run_key(RUN, "report.json"), Report).results[0]
+    result = workspace.read(network_key(RUN, NETWORKS[0], "train.json"), TrainResult)
     text = workspace.store.get(run_key(RUN, f"{NETWORKS[0]}/history.csv")).decode()
     rows = list(csv.DictReader(text.splitlines()))
     assert [int(row["epoch"]) for row in rows] == [epoch.epoch for epoch in result.history]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from mftasks.errors import MissingRecord
-from mftasks.records import Evaluation, Report, TrainResult
+from mftasks.records import Evaluation, ReportRef, TrainResult
 from mftasks.steps.report import report
 from mftasks.store.workspace import Workspace, network_key, run_key
 from tests.finished_run import NETWORKS, RUN, evaluated_run, reported_run
@@ -23,17 +24,32 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def record(workspace: Workspace) -> Report:
-    return workspace.read(run_key(RUN, "report.json"), Report)
+def record(workspace: Workspace) -> ReportRef:
+    return workspace.read(run_key(RUN, "report.json"), ReportRef)
 
 
 def page(workspace: Workspace, name: str) -> str:
     return workspace.store.get(run_key(RUN, name)).decode()
 
 
-def test_it_gathers_every_network_of_the_plan(record: Report) -> None:
-    assert [result.config.network for result in record.results] == list(NETWORKS)
-    assert [evaluation.network for evaluation in record.evaluations] == list(NETWORKS)
+def test_it_holds_the_figures_of_every_network_of_the_plan(
+    workspace: Workspace, record: ReportRef
+) -> None:
+    assert [score.network for score in record.scores] == list(NETWORKS)
+    for score in record.scores:
+        result = workspace.read(network_key(RUN, score.network, "train.json"), TrainResult)
+        evaluation = workspace.read(network_key(RUN, score.network, "evaluation.json"), Evaluation)
+        assert (score.rmse, score.mae, score.gain) == (
+            *(evaluation.rmse, evaluation.mae, evaluation.gain),
+        )
+        assert score.baseline_rmse == evaluation.baselines[score.baseline]
+        assert score.baseline_rmse == min(evaluation.baselines.values())
+        assert score.valid_rmse == result.history[score.best_epoch - 1].valid_rmse
+
+
+def test_it_points_at_records_and_copies_none_of_them(workspace: Workspace) -> None:
+    stored = json.loads(workspace.store.get(run_key(RUN, "report.json")))
+    assert set(stored) == {"run_id", "best", "scores", "pages"}
 
 
 def test_the_best_network_is_chosen_on_the_validation_part(tmp_path: Path) -> None:
@@ -74,16 +90,16 @@ def _give(
     workspace.store.put(key, msgspec.json.encode(replace(record, **changed)), "application/json")
 
 
-def test_it_lists_the_pages_that_it_wrote(workspace: Workspace, record: Report) -> None:
-    assert [file.name for file in record.files] == list(PAGES)
-    for file in record.files:
+def test_it_lists_the_pages_that_it_wrote(workspace: Workspace, record: ReportRef) -> None:
+    assert [file.name for file in record.pages] == list(PAGES)
+    for file in record.pages:
         data = workspace.store.get(file.key)
         assert (file.sha256, file.n_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
         assert (file.content_type, file.role) == ("text/html; charset=utf-8", "page")
 
 
-def test_the_report_opens_with_the_answer(workspace: Workspace, record: Report) -> None:
-    best = next(one for one in record.evaluations if one.network == record.best)
+def test_the_report_opens_with_the_answer(workspace: Workspace, record: ReportRef) -> None:
+    best = next(one for one in record.scores if one.network == record.best)
     assert f"<h1>Best network: {best.network}, RMSE {best.rmse:.4f}</h1>" in page(
         workspace, "report.html"
     )
@@ -108,21 +124,21 @@ def test_each_network_is_pictured_with_its_formula(workspace: Workspace) -> None
     assert text.count("⟨") >= len(NETWORKS)
 
 
-def test_reporting_again_changes_nothing(workspace: Workspace, record: Report) -> None:
+def test_reporting_again_changes_nothing(workspace: Workspace, record: ReportRef) -> None:
     before = page(workspace, "report.html")
     assert report(workspace, RUN) == record
     assert page(workspace, "report.html") == before
 
 
 def test_a_try_that_was_interrupted_after_its_first_page_is_completed(
-    workspace: Workspace, record: Report
+    workspace: Workspace, record: ReportRef
 ) -> None:
     before = page(workspace, "report.html")
     workspace.store.delete(run_key(RUN, "report.json"))
     workspace.store.delete(run_key(RUN, "comparison.html"))
     completed = report(workspace, RUN)
     assert page(workspace, "report.html") == before
-    assert completed.files[0] == record.files[0]
+    assert completed.pages[0] == record.pages[0]
 
 
 def test_a_network_that_is_not_evaluated_is_missed(tmp_path: Path) -> None:

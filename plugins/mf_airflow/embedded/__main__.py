@@ -92,7 +92,7 @@ def _once(running: stack.Stack, run_id: str, given: dict[str, Any], output: Path
         workspace = Workspace(settings.read())
         published = running.airflow.store_run_id(run_id)
         folder = results.copy_out(workspace, published, output)
-        console.print(results.table(workspace, published, folder))
+        console.print(results.show(workspace, published, folder))
     else:
         results.explain(running.airflow, run_id, console)
     return state

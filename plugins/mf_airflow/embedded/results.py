@@ -6,24 +6,24 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from mftasks import published
-from mftasks.records import Manifest, TrainResult
-from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.published.manifest import read_manifest
+from mftasks.published.results import tabulate_results
+from mftasks.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from mf_airflow.embedded.rest import Airflow
+    from mftasks.store.workspace import Workspace
 
 LAST_LINES = 15
 
 
 def copy_out(workspace: Workspace, run_id: str, output: Path) -> Path:
     """Copy a published run to `output/<run_id>`, and point `output/latest` to it."""
-    manifest = workspace.read(run_key(run_id, "manifest.json"), Manifest)
-    folder = published.copy(workspace, manifest, output / run_id)
+    folder = published.copy(workspace, read_manifest(workspace, run_id), output / run_id)
     with tempfile.TemporaryDirectory(dir=output, prefix=".latest-") as beside:
         link = Path(beside) / "latest"
         link.symlink_to(run_id)
@@ -31,26 +31,9 @@ def copy_out(workspace: Workspace, run_id: str, output: Path) -> Path:
     return folder
 
 
-def table(workspace: Workspace, run_id: str, folder: Path) -> Table:
-    """Return the results of a run, best network first."""
-    manifest = workspace.read(run_key(run_id, "manifest.json"), Manifest)
-    shown = Table(
-        *("network", "RMSE", "95 % interval", "baseline", "epochs", "seconds", "where it lies"),
-        title=f"{manifest.dataset.name}, run {run_id}",
-    )
-    for one in sorted(manifest.evaluations, key=lambda one: one.rmse):
-        key = network_key(run_id, one.network, "train.json")
-        trained = workspace.read(key, TrainResult)
-        shown.add_row(
-            one.network,
-            f"{one.rmse:.4f}",
-            f"{one.rmse_interval.low:.4f} – {one.rmse_interval.high:.4f}",
-            f"{min(one.baselines.values()):.4f}",
-            f"{trained.best_epoch} of {len(trained.history)}",
-            f"{trained.seconds:.1f}",
-            f"{folder}/{one.network}/",
-        )
-    return shown
+def show(workspace: Workspace, run_id: str, folder: Path) -> Table:
+    """Return the results of a run; `folder` holds a copy of what it published."""
+    return tabulate_results(read_manifest(workspace, run_id), folder)
 
 
 def explain(airflow: Airflow, run_id: str, console: Console) -> None:
@@ -59,4 +42,4 @@ def explain(airflow: Airflow, run_id: str, console: Console) -> None:
         if task.state == "failed":
             console.print(f"[bold red]{task.task_id} failed[/]; its log ends with:")
             for line in airflow.log_lines(run_id, task)[-LAST_LINES:]:
-                console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+                console.print(printable(f"  {line}"), markup=False, highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from airflow.sdk.observability import stats
 
 from mftasks.errors import InvalidDataset, MfError, StoreUnavailable
+from mftasks.published.results import find_best
 from mftasks.records import Evaluation, Interval, Manifest, Profile, Record, Severity
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning")
@@ -94,8 +95,9 @@ def _of_evaluation(evaluation: Evaluation, tags: dict[str, str]) -> Iterator[Gau
 
 def _of_manifest(manifest: Manifest) -> Iterator[Gauge]:
     tags = tags_of(network=manifest.best, dataset=manifest.dataset.name)
-    best = next(one for one in manifest.evaluations if one.network == manifest.best)
-    yield from _interval("mf.publish.rmse", best.rmse_interval, tags)
+    best = find_best(manifest)
+    if best.rmse_interval is not None:
+        yield from _interval("mf.publish.rmse", best.rmse_interval, tags)
     yield Gauge("mf.publish.files", len(manifest.files), tags)
     yield Gauge("mf.publish.bytes", sum(file.n_bytes for file in manifest.files), tags)
     yield Gauge("mf.publish.timestamp_seconds", manifest.published_at.timestamp(), tags)

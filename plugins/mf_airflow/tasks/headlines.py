@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mf_airflow.monitoring import gauges
 from mftasks import records, settings
+from mftasks.published.results import find_best
 from mftasks.store.workspace import Workspace, network_key, run_key
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ OF_RUN: dict[type[Record], str] = {
     records.DatasetRef: "download.json",
     records.Profile: "profile.json",
     records.SplitRef: "split.json",
-    records.Report: "report.json",
+    records.ReportRef: "report.json",
     records.Manifest: "manifest.json",
 }
 OF_NETWORK: dict[str, tuple[str, type[Record]]] = {
@@ -62,12 +63,7 @@ def figures(record: Record) -> Headline:
             return {"best_epoch": record.best_epoch, "seconds": round(record.seconds, 3)}
         case records.Evaluation():
             return {"rmse": record.rmse, "mae": record.mae, "n_ratings": record.n_ratings}
-        case records.Report() | records.Manifest():
-            return {"best": record.best, "rmse": best_of(record).rmse}
+        case records.ReportRef() | records.Manifest():
+            return {"best": record.best, "rmse": find_best(record).rmse}
         case _:
             return {}
-
-
-def best_of(record: records.Report | records.Manifest) -> records.Evaluation:
-    """Return the evaluation of the best network."""
-    return next(one for one in record.evaluations if one.network == record.best)

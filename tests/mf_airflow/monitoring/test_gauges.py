@@ -101,7 +101,7 @@ def test_a_publication_sends_when_it_was_and_how_good_the_best_network_is(
 ) -> None:
     light_steps.step("publish", RUN)
     manifest = run.read(run_key(RUN, "manifest.json"), Manifest)
-    [best] = [one for one in manifest.evaluations if one.network == manifest.best]
+    [best] = [one for one in manifest.scores if one.network == manifest.best]
     tags = (manifest.best, "films")
     assert sent == {
         ("mf.publish.rmse", *tags): best.rmse,

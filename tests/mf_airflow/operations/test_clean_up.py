@@ -42,7 +42,7 @@ def test_one_command_removes_old_records_logs_runs_and_data(
     before = workspace.store.list("")
 
     said = database.operate("clean-up", "--days", "90", "--dry-run", **variables)
-    assert "run runs/dead: 1 objects" in said
+    assert "runs/dead: 1 objects" in said
     assert "would remove: 1 logs" in said
     assert workspace.store.list("") == before
     assert database.runs() == ["kept", "old"]

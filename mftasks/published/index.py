@@ -1,0 +1,118 @@
+"""The index of published runs: one small row per run, so that lists of runs cost few reads.
+
+    index/<data set>/<time of publication>.<run id>.json
+
+A key alone says of which data set a run is, and since when: the newest run of each data set costs
+one listing. Rows are copied from manifests. `repair` writes those that are lost and removes those
+whose run is gone; a row that cannot be read is written again when it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from mftasks.errors import InvalidDataset, MissingRecord, StoreUnavailable
+from mftasks.published.manifest import MANIFEST, read_manifest
+from mftasks.records import RunRow
+from mftasks.store.workspace import JSON
+
+if TYPE_CHECKING:
+    from mftasks.records import Manifest
+    from mftasks.store import Store
+    from mftasks.store.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+INDEX = "index/"
+READ_AT_ONCE = 16
+
+
+class Entry(NamedTuple):
+    """What the key of a row says; entries are ordered by `published`, a time in UTC."""
+
+    published: str
+    run_id: str
+    dataset: str
+
+    @property
+    def key(self) -> str:
+        return f"{INDEX}{self.dataset}/{self.published}.{self.run_id}.json"
+
+
+def put(workspace: Workspace, manifest: Manifest) -> None:
+    """Write the row of a published run."""
+    data = msgspec.json.encode(_row_of(manifest))
+    workspace.store.put(_entry_of(manifest).key, data, JSON)
+
+
+def find(store: Store, dataset: str | None = None) -> list[Entry]:
+    """Return an entry for each published run, of one data set or of all, the oldest first."""
+    keys = store.list(INDEX if dataset is None else f"{INDEX}{dataset}/")
+    return sorted(entry for entry in map(_parse, keys) if entry)
+
+
+def read(workspace: Workspace, entries: Iterable[Entry]) -> Iterator[RunRow]:
+    """Give the row of each entry, in order; one that neither row nor manifest tell is left out."""
+    with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+        yield from filter(None, pool.map(lambda entry: _read_row(workspace, entry), entries))
+
+
+def repair(workspace: Workspace) -> list[Entry]:
+    """Make the rows agree with the manifests; return the entries that are right afterwards.
+
+    Rows are listed first: a run that is published meanwhile has its manifest before its row.
+    """
+    entries = find(workspace.store)
+    published = find_published(workspace.store.list("runs/"))
+    newest = {entry.run_id: entry for entry in entries if entry.run_id in published}
+    workspace.store.delete_many(entry.key for entry in entries if entry not in newest.values())
+    lost = sorted(published - newest.keys())
+    again = filter(None, (_put_again(workspace, run_id) for run_id in lost))
+    return sorted([*newest.values(), *map(_entry_of, again)])
+
+
+def find_published(keys: Iterable[str]) -> set[str]:
+    """Return the ids of the runs whose manifest is among `keys`."""
+    parts = (key.split("/") for key in keys if key.endswith(f"/{MANIFEST}"))
+    return {part[1] for part in parts if len(part) == 3}
+
+
+def _entry_of(manifest: Manifest) -> Entry:
+    published = f"{manifest.published_at:%Y%m%dT%H%M%S%fZ}"
+    return Entry(published, manifest.run_id, manifest.dataset.name)
+
+
+def _parse(key: str) -> Entry | None:
+    dataset, _, name = key.removeprefix(INDEX).partition("/")
+    published, _, rest = name.partition(".")
+    run_id, ending = rest.rpartition(".")[::2]
+    return Entry(published, run_id, dataset) if run_id and ending == "json" else None
+
+
+def _read_row(workspace: Workspace, entry: Entry) -> RunRow | None:
+    with contextlib.suppress(msgspec.DecodeError, MissingRecord):
+        return msgspec.json.decode(workspace.store.get(entry.key), type=RunRow)
+    manifest = _put_again(workspace, entry.run_id)
+    return _row_of(manifest) if manifest else None
+
+
+def _put_again(workspace: Workspace, run_id: str) -> Manifest | None:
+    """Write the row of a run from its manifest, and return that, if it can be read."""
+    try:
+        manifest = read_manifest(workspace, run_id)
+        with contextlib.suppress(StoreUnavailable):  # a reader may lack the right to write
+            put(workspace, manifest)
+        return manifest
+    except (MissingRecord, InvalidDataset) as error:
+        log.warning("index: run %s is left out: %s", run_id, error)
+        return None
+
+
+def _row_of(manifest: Manifest) -> RunRow:
+    return RunRow(**{name: getattr(manifest, name) for name in RunRow.__struct_fields__})

@@ -1,0 +1,57 @@
+"""Which data and splits of the store are in use, as folders: `datasets/<sha256>`, `splits/<…>`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mftasks.errors import InvalidDataset, MissingRecord
+from mftasks.published import index
+from mftasks.records import BlobRef, DatasetRef, SplitRef
+
+if TYPE_CHECKING:
+    from mftasks.published.index import Entry
+    from mftasks.store.blobs import Stored
+    from mftasks.store.workspace import Workspace
+
+UNDECIDED = timedelta(days=1)  # more than a run needs from its plan to its split
+
+
+def find_used(
+    workspace: Workspace, runs: Mapping[str, Iterable[Stored]], published: Iterable[Entry]
+) -> set[str]:
+    """Return the folders that runs use: those of published runs cost a row of the index each.
+
+    Raises `InvalidDataset` if that is not known of one: a record cannot be read, or the run has
+    only begun.
+    """
+    used = set()
+    known = set()
+    for row in index.read(workspace, published):
+        used |= {*find_data(row.dataset), f"splits/{row.split_fingerprint}"}
+        known.add(f"runs/{row.run_id}")
+    for folder in runs.keys() - known:
+        used |= _find_unpublished(workspace, folder, runs[folder])
+    return used
+
+
+def find_data(dataset: DatasetRef) -> set[str]:
+    """Return the folders that hold a data set."""
+    return _folders_of(blob for blob in (dataset.ratings, dataset.titles) if blob is not None)
+
+
+def _find_unpublished(workspace: Workspace, folder: str, objects: Iterable[Stored]) -> set[str]:
+    used: set[str] = set()
+    with contextlib.suppress(MissingRecord):
+        used |= find_data(workspace.read(f"{folder}/download.json", DatasetRef))
+        used |= _folders_of(workspace.read(f"{folder}/split.json", SplitRef).parts.values())
+        return used
+    if any(stored.modified > datetime.now(UTC) - UNDECIDED for stored in objects):
+        raise InvalidDataset(f"{folder} has not chosen its data and split yet")
+    return used
+
+
+def _folders_of(blobs: Iterable[BlobRef]) -> set[str]:
+    return {"/".join(blob.key.split("/")[:2]) for blob in blobs}

@@ -1,0 +1,111 @@
+"""The results of a run in one table, the same wherever a terminal shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mftasks.records import Evaluation, Score, TrainResult
+from mftasks.terminal import plain
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mftasks.records import Interval, Manifest, ReportRef, RunRow
+
+COLUMNS = ("network", "RMSE", "95 % interval", "baseline", "validation", "epochs", "seconds")
+
+
+def score_networks(
+    results: Iterable[TrainResult], evaluations: Iterable[Evaluation]
+) -> tuple[Score, ...]:
+    """Return the figures of each network, in the order of `results`."""
+    by_network = {evaluation.network: evaluation for evaluation in evaluations}
+    return tuple(_score(result, by_network[result.config.network]) for result in results)
+
+
+def _score(result: TrainResult, evaluation: Evaluation) -> Score:
+    baseline, rmse = min(evaluation.baselines.items(), key=lambda one: one[1])
+    return Score(
+        network=evaluation.network,
+        rmse=evaluation.rmse,
+        rmse_interval=evaluation.rmse_interval,
+        mae=evaluation.mae,
+        valid_rmse=find_valid_rmse(result),
+        baseline=baseline,
+        baseline_rmse=rmse,
+        gain=evaluation.gain,
+        best_epoch=result.best_epoch,
+        n_epochs=len(result.history),
+        seconds=result.seconds,
+        device=result.device,
+    )
+
+
+def find_valid_rmse(result: TrainResult) -> float | None:
+    """Return the validation RMSE of the exported weights, None without a validation part."""
+    return result.history[result.best_epoch - 1].valid_rmse
+
+
+def find_best(run: Manifest | RunRow | ReportRef) -> Score:
+    """Return the figures of the chosen network."""
+    return next(score for score in run.scores if score.network == run.best)
+
+
+def tabulate_results(run: Manifest | RunRow, folder: Path | None = None) -> Table:
+    """Return the results of a run, the chosen network first; `folder` holds a copy of its files."""
+    from rich.table import Table
+
+    shown = Table(
+        *COLUMNS,
+        *(["files"] if folder else []),
+        title=plain(f"{run.dataset.name}, run {run.run_id}"),
+        caption=plain(conclude(find_best(run))),
+    )
+    for score in sorted(run.scores, key=lambda score: (score.network != run.best, _rank(score))):
+        files = [plain(f"{folder}/{score.network}/")] if folder else []
+        shown.add_row(*(plain(cell) for cell in _cells(score)), *files)
+    return shown
+
+
+def tabulate_runs(rows: Iterable[RunRow]) -> Table:
+    """Return a line per run: when it was published, on which data, and its chosen network."""
+    from rich.table import Table
+
+    shown = Table("published", "data set", "run", "network", "RMSE", "baseline")
+    for row in rows:
+        best = find_best(row)
+        published = f"{row.published_at:%Y-%m-%d %H:%M}"
+        figures = (f"{best.rmse:.4f}", f"{best.baseline_rmse:.4f}")
+        cells = (published, row.dataset.name, row.run_id, best.network, *figures)
+        shown.add_row(*map(plain, cells))
+    return shown
+
+
+def conclude(score: Score) -> str:
+    """Return in a sentence whether a network is better than the best baseline."""
+    gain, rival = score.gain, f"the baseline {score.baseline} ({score.baseline_rmse:.4f})"
+    if gain is None or gain.low <= 0 <= gain.high:
+        return f"{score.network} is chosen; it is not clearly better than {rival}"
+    if gain.low > 0:
+        return f"{score.network} is chosen; it is {gain.value:.4f} better than {rival}"
+    return f"{score.network} is chosen, but it is {-gain.value:.4f} worse than {rival}"
+
+
+def _rank(score: Score) -> float:
+    return score.rmse if score.valid_rmse is None else score.valid_rmse
+
+
+def _cells(score: Score) -> Iterable[str]:
+    yield score.network
+    yield f"{score.rmse:.4f}"
+    yield _between(score.rmse_interval)
+    yield f"{score.baseline_rmse:.4f}"
+    yield "" if score.valid_rmse is None else f"{score.valid_rmse:.4f}"
+    yield f"{score.best_epoch} of {score.n_epochs}"
+    yield f"{score.seconds:.1f}"
+
+
+def _between(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval.low:.4f} – {interval.high:.4f}"
