@@ -98,6 +98,14 @@ def plan(run_id: RunOption, store: StoreOption = None, given: SetOption = None) 
     _print_record(step(_open_workspace(store), run_id, parameters(given or [])))
 
 
+@app.command("parameters")
+def show_parameters() -> None:
+    """Show every parameter of a run: what it is, what stands for it if empty, what it must be."""
+    from mftasks import choices
+
+    out.print(choices.markdown(), markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
 def _add_step(name: str, about: str) -> None:
     """Add the subcommand of a step on a run."""
 

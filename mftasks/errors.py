@@ -3,6 +3,7 @@
 MfError                 70  retry   whatever was not foreseen
 ├── InvalidPlan         64          a parameter is unknown or impossible
 │   ├── UnknownNetwork
+│   ├── BrokenNetwork
 │   └── UnknownDataset
 ├── InvalidDataset      65          the data break a rule that training relies on
 ├── ChecksumMismatch    65          bytes are not the ones that were promised
@@ -43,6 +44,10 @@ class InvalidPlan(MfError):
 
 class UnknownNetwork(InvalidPlan):
     """Refuse a network that has no file in `mftasks/networks`."""
+
+
+class BrokenNetwork(InvalidPlan):
+    """Refuse a network whose file cannot be used."""
 
 
 class UnknownDataset(InvalidPlan):

@@ -1,177 +1,231 @@
-"""What a person may choose when triggering a run: one description for the form, the CLI and `plan`.
+"""What may be chosen for a run: one description for the trigger form, `plan`, the CLI and the documentation.
 
-The DAG turns each field into a parameter of Airflow's trigger form, `python -m mftasks run --set`
-takes the same names, and `plan` validates against the same types. None means: as the preset says.
+A parameter is described where it belongs: one of a training in `records.TrainConfig`, of a split in
+`records.SplitConfig`, of a network in its file, and the rest here. What is not given is as the preset
+or the data set says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from mftasks.errors import InvalidPlan, did_you_mean
-from mftasks.records import (
-    AtLeastOne,
-    Count,
-    DeviceKind,
-    Fraction,
-    NotNegative,
-    Optimizer,
-    Positive,
-    Schedule,
-    Strategy,
-    Width,
-)
+from mftasks import networks
+from mftasks.errors import InvalidPlan, did_you_mean, quote
+from mftasks.records import DeviceKind, SplitConfig, Strategy, TrainConfig
 
-Preset = Literal["default", "notebook"]
+T = TypeVar("T")
+
+DAY = r"\d{4}-\d{2}-\d{2}"
+TIME = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
+MOMENT = rf"^{DAY}({TIME}(Z|[+-]\d{{2}}:\d{{2}})?)?$"
+EXACT = 2**53  # beyond, not every whole number is a float
 
 
-def _about(section: str, title: str, description: str, **rest: Any) -> Meta:
-    bounds = {name: rest.pop(name) for name in ("ge", "gt", "le", "lt") if name in rest}
-    return Meta(
-        title=title,
-        description=description,
-        extra_json_schema={"section": section, **rest},
-        **bounds,
-    )
-
-
-class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hold the parameters of a run as a person gives them."""
+class General(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters that belong to the run as a whole."""
 
     dataset: Annotated[
         str,
-        _about(
-            "Data",
-            "Data set",
-            "A name of the catalogue, or a file:// or s3:// URI of CSV or Parquet with the columns "
-            "user_id, item_id, rating and, if you like, timestamp.",
+        Meta(
+            title="Data set",
+            description="A name of the catalogue, or a file:// or s3:// URI of CSV or Parquet with "
+            "the columns user_id, item_id, rating and, if you like, timestamp.",
         ),
     ] = "ml-100k"
     networks: Annotated[
         tuple[str, ...] | None,
-        _about("Training", "Networks", "Which networks to train; all of them when left empty."),
+        Meta(title="Networks", description="The networks to train. Empty: all of them."),
     ] = None
     preset: Annotated[
-        Preset,
-        _about(
-            "Training",
-            "Preset",
-            "default: chosen on validation data. notebook: the original settings, no validation.",
+        Literal["default", "notebook"],
+        Meta(
+            title="Preset",
+            description="Where empty fields are taken from. default: chosen on validation data. "
+            "notebook: the settings of the original notebook, without validation.",
         ),
     ] = "default"
+    split: Annotated[
+        Strategy | None,
+        Meta(
+            title="Split",
+            description="canonical: a fold of ml-100k. hash: a rating keeps its part when the data "
+            "grow. temporal: test on what came last. Empty: canonical for ml-100k, else hash.",
+            extra_json_schema={"section": "Split"},
+        ),
+    ] = None
     device: Annotated[
         DeviceKind,
-        _about(
-            "Training", "Device", "auto: a GPU where the worker has one, the CPU where it has none."
+        Meta(
+            title="Device",
+            description="auto: a GPU if the worker has one, the CPU if it has none.",
+            extra_json_schema={"section": "Training"},
         ),
     ] = "auto"
     devices: Annotated[
-        AtLeastOne,
-        _about("Training", "Devices", "How many each training uses; they share every batch."),
-    ] = 1
-    seed: Annotated[
-        Count | None,
-        _about("Training", "Seed", "Two runs with one seed give identical bundles."),
-    ] = None
-    split: Annotated[
-        Strategy | None,
-        _about(
-            "Split",
-            "Strategy",
-            "canonical: a fold of ml-100k. hash: a rating keeps its part when the data grow. "
-            "temporal: test on what came last.",
+        int,
+        Meta(ge=1, le=64),
+        Meta(
+            title="Devices",
+            description="The number of devices of each training; they share every batch.",
+            extra_json_schema={"section": "Training"},
         ),
-    ] = None
-    fold: Annotated[
-        Annotated[int, Meta(ge=1, le=5)] | None, _about("Split", "Fold", "1 to 5, of canonical.")
-    ] = None
-    test_fraction: Annotated[
-        Annotated[float, Meta(gt=0, lt=1)] | None,
-        _about("Split", "Test fraction", "Share of the ratings that hash keeps for testing."),
-    ] = None
-    valid_fraction: Annotated[
-        Fraction | None,
-        _about("Split", "Validation fraction", "Share that is kept for choosing the epoch."),
-    ] = None
-    test_from: Annotated[
-        str | None,
-        _about("Split", "Test from", "temporal tests on ratings from this moment on (ISO 8601)."),
-    ] = None
-    as_of: Annotated[
-        str | None,
-        _about("Split", "As of", "Leave out every rating from this moment on (ISO 8601)."),
-    ] = None
-    epochs: Annotated[
-        Annotated[int, Meta(ge=1, le=10_000)] | None, _about("Training", "Epochs", "At most.")
-    ] = None
-    batch_size: Annotated[
-        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
-        _about("Training", "Batch size", "Ratings per step of the optimizer."),
-    ] = None
-    optimizer: Annotated[
-        Optimizer | None, _about("Training", "Optimizer", "adam, or sgd with momentum.")
-    ] = None
-    learning_rate: Annotated[
-        Positive | None, _about("Training", "Learning rate", "At the start.")
-    ] = None
-    momentum: Annotated[Fraction | None, _about("Training", "Momentum", "Of sgd.")] = None
-    schedule: Annotated[
-        Schedule | None, _about("Training", "Schedule", "How the learning rate changes by epoch.")
-    ] = None
-    weight_decay: Annotated[
-        NotNegative | None,
-        _about("Training", "Weight decay", "The optimizer's own, on every weight."),
-    ] = None
-    l2: Annotated[
-        NotNegative | None,
-        _about("Training", "L2", "On the looked-up embedding rows, in the loss."),
-    ] = None
-    patience: Annotated[
-        Count | None,
-        _about("Training", "Patience", "Epochs without improvement that end it; 0 never does."),
-    ] = None
-    factors: Annotated[
-        Width | None,
-        _about("Network", "Factors", "k, the length of the embeddings."),
-    ] = None
-    hidden: Annotated[
-        Width | None,
-        _about("Network", "Hidden", "Units of the dense layers of mlp and resnet."),
-    ] = None
-    dropout: Annotated[Fraction | None, _about("Network", "Dropout", "Of resnet.")] = None
-    biases: Annotated[
-        bool | None, _about("Network", "Biases", "Add a bias for each user and item.")
-    ] = None
-    center: Annotated[
-        bool | None, _about("Network", "Centre", "Predict the difference from the mean rating.")
-    ] = None
+    ] = 1
     overrides: Annotated[
         dict[str, dict[str, Any]],
-        _about(
-            "Network",
-            "Overrides",
-            'Parameters of one network: {"mlp": {"epochs": 5}}. They win over those above.',
+        Meta(
+            title="Overrides",
+            description='Parameters of one network: {"mlp": {"epochs": 5}}. They win over all others.',
+            extra_json_schema={"section": "Network"},
         ),
-    ] = msgspec.field(default_factory=dict)
+    ] = {}
 
 
-def parse(given: Mapping[str, Any]) -> Params:
-    """Validate what a person gave; raises `InvalidPlan` with a suggestion."""
-    known = [field.name for field in msgspec.structs.fields(Params)]
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """What was given, by where it belongs; `network` is of several networks, and not yet checked."""
+
+    general: General
+    split: dict[str, Any]
+    training: dict[str, Any]
+    network: dict[str, Any]
+
+
+def parse(given: Mapping[str, Any]) -> Chosen:
+    """Check what a person gave; raises `InvalidPlan` with a suggestion."""
+    own = own_schemas(networks.survey()[0])
+    kinds = {
+        "general": schemas(General),
+        "split": schemas(SplitConfig),
+        "training": schemas(TrainConfig),
+        "network": own,
+    }
+    refuse_unknown(given, [name for schemas in kinds.values() for name in schemas])
+    asked = {
+        kind: {name: given[name] for name in schemas if given.get(name) is not None}
+        for kind, schemas in kinds.items()
+    }
+    return Chosen(
+        general=General(**convert(asked["general"], General)),
+        split=convert(asked["split"], SplitConfig),
+        training=convert(asked["training"], TrainConfig),
+        network=asked["network"],
+    )
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str], of: str = "") -> None:
+    """Raise `InvalidPlan` for the first name that is not known."""
+    names = list(known)
     for name in given:
-        if name not in known:
-            raise InvalidPlan(f"unknown parameter {name!r}{did_you_mean(name, known)}")
+        if name not in names:
+            raise InvalidPlan(f"unknown parameter {quote(name)}{of}{did_you_mean(name, names)}")
+
+
+def convert(values: Mapping[str, Any], kind: type[msgspec.Struct], of: str = "") -> dict[str, Any]:
+    """Return values in the types of the fields of `kind`; raises `InvalidPlan` for what cannot be."""
+    known = schemas(kind)
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    return {
+        name: _convert_value(f"{of}{name}", value, types[name], known.get(name, {}))
+        for name, value in values.items()
+    }
+
+
+def say(schema: Mapping[str, Any]) -> str:
+    """Say in words what a schema asks for: `a whole number from 1 to 64`."""
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    if schema.get("format") == "date-time":
+        return "a moment such as 1998-04-01 or 1998-04-01T12:00:00Z"
+    kind = schema.get("type", "anything")
+    noun = {
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "string": "text",
+        "array": "a list",
+        "object": "an object of objects",
+    }.get(kind if isinstance(kind, str) else "", "a value")
+    return noun + "".join(_say_bounds(schema))
+
+
+def _say_bounds(schema: Mapping[str, Any]) -> Iterator[str]:
+    words = {
+        "minimum": "from",
+        "exclusiveMinimum": "above",
+        "maximum": "to",
+        "exclusiveMaximum": "and below",
+    }
+    return (
+        f" {word} {_whole(schema[bound]):,}" for bound, word in words.items() if bound in schema
+    )
+
+
+def _convert_value(name: str, value: Any, kind: Any, schema: Mapping[str, Any]) -> Any:
     try:
-        return msgspec.convert(dict(given), Params)
-    except msgspec.ValidationError as error:
-        raise InvalidPlan(f"{error}; given: {dict(given)}") from error
+        if schema.get("format") == "date-time":
+            return _parse_moment(value)
+        return msgspec.convert(_whole(value), kind)
+    except (msgspec.ValidationError, ValueError, TypeError) as error:
+        must = f"it must be {say(schema)}" if schema else str(error)
+        raise InvalidPlan(f"{name} cannot be {quote(value)}: {must}") from None
 
 
-def form() -> dict[str, dict[str, Any]]:
-    """Return, by parameter, its default and JSON schema: what a trigger form is made of."""
-    schema = msgspec.json.schema(Params)["$defs"]["Params"]["properties"]
-    return {name: dict(field) for name, field in schema.items()}
+def _whole(value: Any) -> Any:
+    """Return 5 for 5.0: a form of JSON knows one kind of number only."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        return int(value)
+    return value
+
+
+def _parse_moment(value: Any) -> datetime:
+    """Return a moment in UTC, however it was spelt: it takes part in the split's fingerprint."""
+    if not isinstance(value, str) or not re.fullmatch(MOMENT, value):
+        raise ValueError(value)
+    moment = datetime.fromisoformat(value)
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+
+
+def schemas(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each field that has a title."""
+    properties = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
+    return {name: _flatten(field) for name, field in properties.items() if "title" in field}
+
+
+def _flatten(field: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of "a number or null" as that of a number."""
+    schema = dict(field)
+    for kind in schema.pop("anyOf", ()):
+        if kind != {"type": "null"}:
+            schema |= kind
+    return schema
+
+
+def own_schemas(usable: Mapping[str, networks.Network]) -> dict[str, dict[str, Any]]:
+    """Return the schema of each parameter of a network, wide enough for all networks that have it."""
+    found: dict[str, dict[str, Any]] = {}
+    for network in usable.values():
+        properties = msgspec.json.schema(network.Params)["$defs"]["Params"]["properties"]
+        for name, field in properties.items():
+            schema = {"title": name.replace("_", " ").capitalize(), **_flatten(field)}
+            found[name] = _widen(found[name], schema) if name in found else schema
+    return found
+
+
+def _widen(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema that takes what either takes."""
+    if {one.get("type"), "enum" in one} != {other.get("type"), "enum" in other}:
+        return {key: one[key] for key in ("title", "description") if key in one}
+    widest = {"minimum": min, "exclusiveMinimum": min, "maximum": max, "exclusiveMaximum": max}
+    both = {
+        key: pick(one[key], other[key])
+        for key, pick in widest.items()
+        if key in one and key in other
+    }
+    if "enum" in one:
+        both["enum"] = list(dict.fromkeys([*one["enum"], *other["enum"]]))
+    return {key: value for key, value in one.items() if key not in widest} | both

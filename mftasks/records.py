@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
-Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
-Positive = Annotated[float, msgspec.Meta(gt=0.0)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
-Width = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
+Positive = Annotated[float, Meta(gt=0.0)]
+NotNegative = Annotated[float, Meta(ge=0.0)]
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Width = Annotated[int, Meta(ge=1, le=4096)]
 
 Strategy = Literal["canonical", "hash", "temporal"]
 Optimizer = Literal["adam", "sgd"]
@@ -25,6 +26,8 @@ Schedule = Literal["constant", "cosine", "factor"]
 Severity = Literal["error", "warning"]
 DeviceKind = Literal["auto", "cpu", "gpu"]
 Scalar = bool | int | float | str
+
+MOMENT = {"format": "date-time", "examples": ["1998-04-01", "1998-04-01T12:00:00Z"]}
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,47 +43,112 @@ class BlobRef(Record, frozen=True, kw_only=True):
 
 
 class SplitConfig(Record, frozen=True, kw_only=True):
-    """Say how ratings are parted into train, valid and test.
+    """How ratings are divided into train, valid and test; what has a title, a person may choose.
 
-    `canonical` takes fold 1…5 of ml-100k as GroupLens defines it; `hash` gives each (user, item)
-    pair its part by a salted hash; `temporal` tests on everything from `test_from` on.
     `valid_fraction` is a share of all ratings under `hash`, and of the training part otherwise.
-    Ratings from `as_of` on are left out altogether.
+    Moments are in UTC.
     """
 
     strategy: Strategy
-    fold: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
-    test_fraction: Fraction | None = None
-    valid_fraction: Fraction = 0.1
-    test_from: datetime | None = None
-    as_of: datetime | None = None
+    fold: Annotated[
+        Annotated[int, Meta(ge=1, le=5)] | None,
+        Meta(title="Fold", description="The fold of ml-100k that split canonical tests on."),
+    ] = None
+    test_fraction: Annotated[
+        Annotated[float, Meta(ge=0.001, le=0.9)] | None,
+        Meta(title="Test fraction", description="The share of ratings that split hash tests on."),
+    ] = None
+    valid_fraction: Annotated[
+        Annotated[float, Meta(ge=0, le=0.9)],
+        Meta(
+            title="Validation fraction",
+            description="The share of ratings that choose the epoch and the best network.",
+        ),
+    ] = 0.1
+    test_from: Annotated[
+        datetime | None,
+        Meta(
+            title="Test from",
+            description="Split temporal tests on ratings from this moment on.",
+            extra_json_schema=MOMENT,
+        ),
+    ] = None
+    as_of: Annotated[
+        datetime | None,
+        Meta(
+            title="As of",
+            description="Every rating from this moment on is left out.",
+            extra_json_schema=MOMENT,
+        ),
+    ] = None
     salt: str = "movielens-mf"
 
 
 class TrainConfig(Record, frozen=True, kw_only=True):
-    """Say how one network is trained; everything that a bundle depends on beside the data.
+    """How one network is trained; everything that a bundle depends on beside the data.
 
-    `params` are the network's own (factors, hidden, dropout, …). `l2` weighs the squares of the
-    looked-up embedding rows in the loss; `weight_decay` is the optimizer's own, on every weight.
-    `lazy` updates only the embedding rows that a batch touches. `patience` is how many epochs
-    without a better validation RMSE end the training; 0 never does. `keep` says whose weights are
-    exported: the best epoch's on the validation part, or the last one's.
+    What has a title, a person may choose. `params` are the network's own, described in its file.
     """
 
     network: str
     params: dict[str, Scalar]
-    epochs: AtLeastOne
-    batch_size: AtLeastOne
-    optimizer: Optimizer = "adam"
-    learning_rate: Positive
-    momentum: Fraction = 0.0
-    schedule: Schedule = "constant"
-    weight_decay: NotNegative = 0.0
-    l2: NotNegative = 0.0
-    lazy: bool = True
-    patience: Count = 0
-    keep: Literal["best", "last"] = "best"
-    seed: Count = 0
+    epochs: Annotated[
+        int,
+        Meta(ge=1, le=10_000),
+        Meta(title="Epochs", description="How often training goes through its ratings, at most."),
+    ]
+    batch_size: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        Meta(title="Batch size", description="How many ratings each step of the optimizer takes."),
+    ]
+    optimizer: Annotated[
+        Optimizer, Meta(title="Optimizer", description="The optimizer: adam, or sgd with momentum.")
+    ] = "adam"
+    learning_rate: Annotated[
+        float,
+        Meta(gt=0, le=10),
+        Meta(title="Learning rate", description="The learning rate of the first epoch."),
+    ]
+    momentum: Annotated[
+        Fraction, Meta(title="Momentum", description="The momentum of optimizer sgd.")
+    ] = 0.0
+    schedule: Annotated[
+        Schedule,
+        Meta(title="Schedule", description="How the learning rate changes from epoch to epoch."),
+    ] = "constant"
+    weight_decay: Annotated[
+        float,
+        Meta(ge=0, le=100),
+        Meta(title="Weight decay", description="The optimizer's own decay, of every weight."),
+    ] = 0.0
+    l2: Annotated[
+        float,
+        Meta(ge=0, le=100),
+        Meta(title="L2", description="The weight of squared embeddings in the loss."),
+    ] = 0.0
+    lazy: Annotated[
+        bool,
+        Meta(title="Lazy", description="Only embeddings that a batch looks up are updated."),
+    ] = True
+    patience: Annotated[
+        int,
+        Meta(ge=0, le=10_000),
+        Meta(
+            title="Patience",
+            description="Training ends after this many epochs without a better validation RMSE; "
+            "after 0, never early.",
+        ),
+    ] = 0
+    keep: Annotated[
+        Literal["best", "last"],
+        Meta(title="Keep", description="The epoch whose weights are exported; best by validation."),
+    ] = "best"
+    seed: Annotated[
+        int,
+        Meta(ge=0, le=2**31 - 1),
+        Meta(title="Seed", description="Two runs with the same seed give identical bundles."),
+    ] = 0
 
 
 class DagRun(Record, frozen=True, kw_only=True):
@@ -93,8 +161,8 @@ class DagRun(Record, frozen=True, kw_only=True):
 class RunPlan(Record, frozen=True, kw_only=True):
     """Every parameter of a run, resolved and validated; later steps take only the run id.
 
-    `given` is what a person or a DAG asked for, and `dag_run` what the run was planned for. Each
-    training leases `devices` of the kind `device`; `auto` is a GPU where the worker has one.
+    `given` is what a person or a DAG asked for, and `dag_run` what the run was planned for. `broken`
+    says why networks that would have been trained cannot be. Each training leases `devices` of the kind `device`; `auto` is a GPU where the worker has one.
     """
 
     run_id: str
@@ -105,6 +173,7 @@ class RunPlan(Record, frozen=True, kw_only=True):
     devices: AtLeastOne = 1
     created_at: datetime
     code_version: str
+    broken: dict[str, str] = {}
     given: dict[str, Any] = {}
     dag_run: DagRun | None = None
 

@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from mftasks.errors import UnknownDataset, did_you_mean
+from mftasks.errors import UnknownDataset, did_you_mean, quote
 from mftasks.records import SplitConfig
 
 
@@ -140,7 +140,7 @@ def find(name: str) -> Dataset:
     """Return the data set called `name`; raises `UnknownDataset` with a suggestion."""
     if name not in DATASETS:
         raise UnknownDataset(
-            f"unknown data set {name!r}{did_you_mean(name, DATASETS)}; "
+            f"unknown data set {quote(name)}{did_you_mean(name, DATASETS)}; "
             "or give a file:// or s3:// URI of CSV or Parquet"
         )
     return DATASETS[name]

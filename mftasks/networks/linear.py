@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mftasks.networks import NOTEBOOK
-from mftasks.records import Positive, TrainConfig, Width
+from mftasks.networks._parameters import Biases, Center, EmbeddingScale, Factors
+from mftasks.records import TrainConfig
 
 if TYPE_CHECKING:
     from mftasks.networks import Sizes
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Shape the network; embeddings start evenly within ±`embedding_scale`."""
+    """What shapes the network."""
 
-    factors: Width = 64
-    biases: bool = True
-    center: bool = True
-    embedding_scale: Positive = 0.03
+    factors: Factors = 64
+    biases: Biases = True
+    center: Center = True
+    embedding_scale: EmbeddingScale = 0.03
 
 
 PRESETS = {

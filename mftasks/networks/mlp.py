@@ -5,33 +5,46 @@ g has weights of its own. The notebook's network has neither μ nor b.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from mftasks.networks import NOTEBOOK
-from mftasks.records import NotNegative, Positive, TrainConfig, Width
+from mftasks.networks._parameters import (
+    Biases,
+    Center,
+    DenseRate,
+    DenseScale,
+    EmbeddingScale,
+    Factors,
+    Hidden,
+)
+from mftasks.records import TrainConfig
 
 if TYPE_CHECKING:
     from mftasks.networks import Sizes
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Shape the network.
+    """What shapes the network.
 
-    Embeddings start evenly within `embedding_center` ± `embedding_scale`: above 0, or relu silences
-    half of the factors before they have learnt anything. Dense weights start within ±`dense_scale`,
-    as Glorot's where that is 0, and learn at `dense_rate` times the learning rate.
+    Embeddings start around a number above 0: around 0, relu silences half of the factors before
+    they have learnt anything.
     """
 
-    factors: Width = 64
-    hidden: Width = 64
-    biases: bool = True
-    center: bool = True
-    embedding_center: float = 0.4
-    embedding_scale: Positive = 0.03
-    dense_scale: NotNegative = 0.0
-    dense_rate: Positive = 0.2
+    factors: Factors = 64
+    hidden: Hidden = 64
+    biases: Biases = True
+    center: Center = True
+    embedding_center: Annotated[
+        float,
+        Meta(ge=-10, le=10),
+        Meta(title="Embedding centre", description="Embeddings start around this number."),
+    ] = 0.4
+    embedding_scale: EmbeddingScale = 0.03
+    dense_scale: DenseScale = 0.0
+    dense_rate: DenseRate = 0.2
 
 
 PRESETS = {

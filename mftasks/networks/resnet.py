@@ -12,28 +12,37 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mftasks.networks import NOTEBOOK
-from mftasks.records import Fraction, NotNegative, Positive, TrainConfig, Width
+from mftasks.networks._parameters import (
+    Biases,
+    Center,
+    DenseRate,
+    DenseScale,
+    Dropout,
+    EmbeddingScale,
+    Factors,
+    Hidden,
+)
+from mftasks.records import TrainConfig
 
 if TYPE_CHECKING:
     from mftasks.networks import Sizes
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Shape the network.
+    """What shapes the network.
 
-    Embeddings start evenly within ±`embedding_scale`, dense weights within ±`dense_scale`, as
-    Glorot's where that is 0. Dense layers learn at `dense_rate` times the learning rate: few
-    ratings fit them to noise as fast as embeddings learn what is there.
+    Dense layers learn slowly: few ratings fit them to noise as fast as embeddings learn what is
+    there.
     """
 
-    factors: Width = 64
-    hidden: Width = 64
-    dropout: Fraction = 0.4
-    biases: bool = True
-    center: bool = True
-    embedding_scale: Positive = 0.03
-    dense_scale: NotNegative = 0.05
-    dense_rate: Positive = 0.01
+    factors: Factors = 64
+    hidden: Hidden = 64
+    dropout: Dropout = 0.4
+    biases: Biases = True
+    center: Center = True
+    embedding_scale: EmbeddingScale = 0.03
+    dense_scale: DenseScale = 0.05
+    dense_rate: DenseRate = 0.01
 
 
 PRESETS = {

@@ -9,32 +9,30 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mftasks import networks, params
 from mftasks.data import catalog
-from mftasks.errors import InvalidPlan, did_you_mean
+from mftasks.errors import InvalidPlan, did_you_mean, quote
 from mftasks.records import DagRun, RunPlan, SplitConfig, TrainConfig
 from mftasks.store.workspace import Workspace, run_key
 from mftasks.version import code_version
 
+if TYPE_CHECKING:
+    from mftasks.networks import Network
+
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-SPLIT_FIELDS = ("fold", "test_fraction", "valid_fraction", "test_from", "as_of")
 FITTING_STRATEGY = {"fold": "canonical", "test_fraction": "hash", "test_from": "temporal"}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "canonical": {"fold": 1},
     "hash": {"test_fraction": 0.2},
     "temporal": {},
 }
-TRAIN_FIELDS = tuple(
-    field for field in TrainConfig.__struct_fields__ if field not in ("network", "params")
-)
-NETWORK_FIELDS = ("factors", "hidden", "dropout", "biases", "center")
+LEAST_FRACTION = 0.001
+TRAIN_FIELDS = frozenset(params.schemas(TrainConfig))
 
 
 def plan(
@@ -59,23 +57,27 @@ def plan(
 def resolve(run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None) -> RunPlan:
     """Return the plan that `given` stands for, without writing it."""
     chosen = params.parse(given)
-    if not catalog.is_uri(chosen.dataset):
-        catalog.find(chosen.dataset)
+    general = chosen.general
+    if not catalog.is_uri(general.dataset):
+        catalog.find(general.dataset)
+    usable, broken = _choose_networks(general)
+    split = _plan_split(chosen)
     return RunPlan(
         run_id=run_id,
-        dataset=chosen.dataset,
-        split=_split(chosen),
-        trainings=tuple(_trainings(chosen)),
-        device=chosen.device,
-        devices=chosen.devices,
+        dataset=general.dataset,
+        split=split,
+        trainings=tuple(_plan_trainings(chosen, usable, split)),
+        broken=broken,
+        device=general.device,
+        devices=general.devices,
         created_at=datetime.now(UTC),
         code_version=code_version(),
-        given=_given(given),
+        given=_drop_empty(given),
         dag_run=dag_run,
     )
 
 
-def _given(given: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_empty(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was given, without what was left empty."""
     return {name: value for name, value in given.items() if value is not None}
 
@@ -88,143 +90,138 @@ def _check_same(there: RunPlan, given: Mapping[str, Any], dag_run: DagRun | None
     """
     if there.dag_run != dag_run:
         raise InvalidPlan(
-            f"run {there.run_id!r} belongs to {_named(there.dag_run)}, not to {_named(dag_run)}: "
+            f"run {there.run_id!r} belongs to {_name_owner(there.dag_run)}, not to {_name_owner(dag_run)}: "
             "choose another run id"
         )
-    if dag_run is None and there.given != _given(given):
+    if dag_run is None and there.given != _drop_empty(given):
         raise InvalidPlan(
             f"run {there.run_id!r} exists with other parameters, and a run never changes: "
             "choose another run id"
         )
 
 
-def _named(dag_run: DagRun | None) -> str:
+def _name_owner(dag_run: DagRun | None) -> str:
     return f"{dag_run.run_id!r} of DAG {dag_run.dag_id}" if dag_run else "the command line"
 
 
 def _check_run_id(run_id: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", run_id):
         raise InvalidPlan(
-            f"run id {run_id!r} must be 1 to 200 letters, digits, dots, dashes or underscores, "
+            f"run id {quote(run_id)} must be 1 to 200 letters, digits, dots, dashes or underscores, "
             "and start with a letter or digit"
         )
 
 
-def _split(chosen: params.Params) -> SplitConfig:
-    split = catalog.default_split(chosen.dataset)
-    strategy = chosen.split or _strategy_of(chosen) or split.strategy
+def _choose_networks(general: params.General) -> tuple[dict[str, Network], dict[str, str]]:
+    """Return the networks to train, and why others that nobody named cannot be."""
+    if not general.networks:
+        usable, broken = networks.survey()
+        for error in broken.values():
+            log.warning("%s", error)
+        if not usable:
+            raise InvalidPlan(f"no network can be trained: {'; '.join(broken.values())}")
+        return usable, broken
+    for name in general.networks:
+        if general.networks.count(name) > 1:
+            raise InvalidPlan(f"networks has {quote(name)} more than once")
+    return {name: networks.load(name) for name in general.networks}, {}
+
+
+def _plan_split(chosen: params.Chosen) -> SplitConfig:
+    general, asked = chosen.general, chosen.split
+    split = catalog.default_split(general.dataset)
+    strategy = general.split or _strategy_of(asked) or split.strategy
     if strategy != split.strategy:
         split = SplitConfig(strategy=strategy, **DEFAULTS[strategy])
-    if chosen.preset == "notebook":
+    if general.preset == "notebook":
         split = msgspec.structs.replace(split, valid_fraction=0.0)
-    asked = {name: value for name in SPLIT_FIELDS if (value := getattr(chosen, name)) is not None}
-    moments: dict[str, Any] = {
-        name: _moment(name, asked[name]) for name in ("test_from", "as_of") if name in asked
-    }
-    config = _converted({**msgspec.to_builtins(split), **asked, **moments}, SplitConfig)
-    _check_split(config, chosen)
+    config = msgspec.structs.replace(split, **asked)
+    _check_split(config, general.dataset, asked)
     return config
 
 
-def _moment(name: str, text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidPlan(f"{name} {text!r} is not a moment such as '1998-04-01'") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _strategy_of(chosen: params.Params) -> Any:
+def _strategy_of(asked: Mapping[str, Any]) -> Any:
     """Return the strategy that a given parameter belongs to, so that it need not be named."""
-    fitting = [FITTING_STRATEGY[name] for name in FITTING_STRATEGY if getattr(chosen, name)]
-    return fitting[0] if fitting else None
+    return next((FITTING_STRATEGY[name] for name in FITTING_STRATEGY if name in asked), None)
 
 
-def _check_split(config: SplitConfig, chosen: params.Params) -> None:
+def _check_split(config: SplitConfig, dataset: str, asked: Mapping[str, Any]) -> None:
     for name, strategy in FITTING_STRATEGY.items():
-        if getattr(chosen, name) is not None and config.strategy != strategy:
+        if name in asked and config.strategy != strategy:
             raise InvalidPlan(f"{name} belongs to split {strategy!r}, not {config.strategy!r}")
     if config.strategy == "temporal" and config.test_from is None:
         raise InvalidPlan("split 'temporal' needs test_from, such as '1998-04-01'")
-    if config.strategy == "canonical" and (
-        catalog.default_split(chosen.dataset).strategy != "canonical"
-    ):
+    if config.strategy == "canonical" and (catalog.default_split(dataset).strategy != "canonical"):
         raise InvalidPlan(
-            f"split 'canonical' has folds of ml-100k only, not of {chosen.dataset!r}; "
+            f"split 'canonical' has folds of ml-100k only, not of {quote(dataset)}; "
             "choose hash or temporal"
+        )
+    if 0 < config.valid_fraction < LEAST_FRACTION:
+        raise InvalidPlan(
+            f"valid_fraction {config.valid_fraction} leaves nothing to validate on; "
+            f"it must be 0 for no validation part, or from {LEAST_FRACTION}"
         )
     if config.strategy == "hash" and (config.test_fraction or 0) + config.valid_fraction >= 1:
         raise InvalidPlan(
             f"test_fraction {config.test_fraction} and valid_fraction {config.valid_fraction} "
             "leave nothing to train on; their sum must be below 1"
         )
+    if config.test_from and config.as_of and config.as_of <= config.test_from:
+        raise InvalidPlan(
+            f"as_of {config.as_of.isoformat()} leaves nothing to test on; "
+            f"it must be after test_from {config.test_from.isoformat()}"
+        )
 
 
-def _trainings(chosen: params.Params) -> Iterator[TrainConfig]:
-    names = networks.names() if not chosen.networks else tuple(dict.fromkeys(chosen.networks))
-    for name in chosen.overrides:
-        if name not in names:
+def _plan_trainings(
+    chosen: params.Chosen, usable: Mapping[str, Network], split: SplitConfig
+) -> Iterator[TrainConfig]:
+    for name in chosen.general.overrides:
+        if name not in usable:
             raise InvalidPlan(
-                f"overrides for {name!r}, which is not trained{did_you_mean(name, names)}"
+                f"overrides for {quote(name)}, which is not trained{did_you_mean(name, usable)}"
             )
-    common = {
-        name: value
-        for name in (*TRAIN_FIELDS, *_network_fields(names))
-        if (value := getattr(chosen, name, None)) is not None
-    }
-    _refuse_useless(common, chosen, names)
-    for name in names:
-        yield _training(name, chosen, common)
+    own = {field for network in usable.values() for field in network.Params.__struct_fields__}
+    for name in chosen.network:
+        if name not in own:
+            raise InvalidPlan(
+                f"parameter {name!r} belongs to none of the networks {', '.join(usable)}"
+            )
+    for name, network in usable.items():
+        yield _plan_training(name, network, chosen, split)
 
 
-def _network_fields(names: tuple[str, ...]) -> tuple[str, ...]:
-    fields = (networks.load(name).Params.__struct_fields__ for name in names)
-    return tuple(dict.fromkeys(field for some in fields for field in some))
+def _plan_training(
+    name: str, network: Network, chosen: params.Chosen, split: SplitConfig
+) -> TrainConfig:
+    of = f"network {name}: "
+    fields = network.Params.__struct_fields__
+    override = chosen.general.overrides.get(name, {})
+    params.refuse_unknown(override, (*params.schemas(TrainConfig), *fields), f" of {name}")
+    preset = network.PRESETS[chosen.general.preset]
+    asked = chosen.training | {key: override[key] for key in override if key in TRAIN_FIELDS}
+    own = {**preset.params, **chosen.network, **override}
+    own = params.convert({key: own[key] for key in own if key in fields}, network.Params, of)
+    config = msgspec.structs.replace(
+        preset,
+        **params.convert(asked, TrainConfig, of),
+        params=msgspec.to_builtins(network.Params(**own)),
+    )
+    _refuse_useless(config, asked, split, of)
+    return config
 
 
 def _refuse_useless(
-    common: Mapping[str, Any], chosen: params.Params, names: tuple[str, ...]
+    config: TrainConfig, asked: Mapping[str, Any], split: SplitConfig, of: str
 ) -> None:
-    """Refuse a network's parameter that no chosen network has."""
-    for name in NETWORK_FIELDS:
-        if getattr(chosen, name) is not None and name not in common:
-            raise InvalidPlan(
-                f"parameter {name!r} belongs to none of the networks {', '.join(names)}"
-            )
-
-
-def _training(name: str, chosen: params.Params, common: Mapping[str, Any]) -> TrainConfig:
-    network = networks.load(name)
-    preset = network.PRESETS[chosen.preset]
-    own = network.Params.__struct_fields__
-    asked = {key: value for key, value in common.items() if key in own or key in TRAIN_FIELDS}
-    asked |= _override(name, chosen, own)
-    values = {
-        **msgspec.to_builtins(preset),
-        **{key: value for key, value in asked.items() if key in TRAIN_FIELDS},
-        "params": msgspec.to_builtins(
-            _converted(
-                {**preset.params, **{key: asked[key] for key in asked if key in own}},
-                network.Params,
-                f"network {name}: ",
-            )
-        ),
-    }
-    return _converted(values, TrainConfig, f"network {name}: ")
-
-
-def _override(name: str, chosen: params.Params, own: tuple[str, ...]) -> dict[str, Any]:
-    asked = chosen.overrides.get(name, {})
-    known = (*TRAIN_FIELDS, *own)
-    for key in asked:
-        if key not in known:
-            raise InvalidPlan(f"unknown parameter {key!r} of {name}{did_you_mean(key, known)}")
-    return asked
-
-
-def _converted(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
-    try:
-        return msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        given = {key: value for key, value in values.items() if value is not None}
-        raise InvalidPlan(f"{where}{error}; given: {given}") from error
+    """Refuse a parameter that was asked for and has no effect."""
+    if asked.get("momentum") and config.optimizer != "sgd":
+        raise InvalidPlan(
+            f"{of}momentum {config.momentum} has no effect on optimizer {config.optimizer!r}; "
+            "choose optimizer sgd"
+        )
+    if asked.get("patience") and not split.valid_fraction:
+        raise InvalidPlan(
+            f"{of}patience {config.patience} has no effect without a validation part; "
+            "choose a valid_fraction above 0"
+        )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mftasks import networks, params
+from mftasks import choices, networks, params
 from mftasks.data import catalog
 
 ROOT = Path(__file__).parents[2]
@@ -128,11 +128,55 @@ def test_a_run_that_fails_or_is_late_is_told_of(parsed: dict[str, Any]) -> None:
 def test_the_form_has_every_parameter_with_title_description_and_section(
     parsed: dict[str, Any],
 ) -> None:
-    assert list(parsed["params"]) == list(params.form())
+    assert list(parsed["params"]) == [one.name for one in choices.choices()]
     for name, field in parsed["params"].items():
         assert field["title"], name
-        assert field["description"], name
-        assert field["section"] in ("Data", "Split", "Training", "Network"), name
+        assert field["description"].endswith("."), name
+        assert field.get("section", "") in choices.SECTIONS, name
+
+
+def test_what_people_change_first_is_in_no_section_and_so_open(parsed: dict[str, Any]) -> None:
+    unfolded = [name for name, field in parsed["params"].items() if "section" not in field]
+    assert unfolded == ["dataset", "networks", "preset"]
+
+
+def test_an_empty_field_says_what_it_stands_for(parsed: dict[str, Any]) -> None:
+    said = {name: field["description"] for name, field in parsed["params"].items()}
+    assert "Empty: 10 for linear, 12 for mlp and resnet; notebook: 25 for" in said["epochs"]
+    assert said["dropout"].endswith("Empty: 0.4 for resnet; notebook: 0.5 for resnet.")
+    for name, field in parsed["params"].items():
+        if field["value"] is None and field.get("section") in ("Training", "Network"):
+            assert "Empty: " in said[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "refused", "accepted"),
+    [
+        ("dataset", ["ml-1oom", "file://host/r.csv", "http://a/r.csv", ""], ["ml-1m", "s3://a/b"]),
+        ("networks", [["mpl"], ["mlp", "mlp"]], [["mlp", "linear"], None]),
+        ("test_from", ["spring", "1998-4-1"], ["1998-04-01", "1998-04-01T12:00:00+02:00", None]),
+        ("as_of", ["1998"], ["1998-04-01 12:00"]),
+        ("seed", [2**70, -1], [0, 2**31 - 1]),
+        ("patience", [2**70], [0, None]),
+        ("devices", [10**6, 0], [2]),
+        ("learning_rate", [1e308, 0], [0.1]),
+        ("batch_size", [10**9], [100, 100.0]),
+        ("test_fraction", [1e-300, 1], [0.5]),
+        ("dropout", [1, -0.1], [0.5]),
+    ],
+)
+def test_the_form_refuses_what_plan_would(
+    parsed: dict[str, Any], name: str, refused: list[Any], accepted: list[Any]
+) -> None:
+    from airflow.sdk import Param
+    from airflow.sdk.exceptions import ParamValidationError
+
+    field = parsed["params"][name]
+    for value in accepted:
+        assert Param(None, schema=field).resolve(value) == value
+    for value in refused:
+        with pytest.raises(ParamValidationError):
+            Param(None, schema=field).resolve(value)
 
 
 def test_the_form_suggests_what_there_is_to_choose_from(parsed: dict[str, Any]) -> None:
@@ -140,12 +184,12 @@ def test_the_form_suggests_what_there_is_to_choose_from(parsed: dict[str, Any]) 
     assert fields["dataset"]["examples"] == list(catalog.DATASETS)
     assert fields["networks"]["examples"] == list(networks.names())
     assert fields["networks"]["type"] == ["array", "null"]
-    assert fields["preset"]["enum"] == ["default", "notebook"]
+    assert fields["preset"]["enum"] == ["default", "notebook", None]
 
 
-def test_a_field_that_the_preset_decides_may_stay_empty(parsed: dict[str, Any]) -> None:
+def test_every_field_but_the_data_set_may_stay_empty(parsed: dict[str, Any]) -> None:
     for name, field in parsed["params"].items():
-        if field["value"] is None:
+        if name != "dataset":
             assert "null" in field.get("type", ["null"]), name
             assert None in field.get("enum", [None]), name
     assert parsed["params"]["epochs"]["type"] == ["integer", "null"]
@@ -156,4 +200,4 @@ def test_a_field_that_the_preset_decides_may_stay_empty(parsed: dict[str, Any]) 
 
 def test_what_the_form_holds_is_a_valid_plan(parsed: dict[str, Any]) -> None:
     untouched = {name: field["value"] for name, field in parsed["params"].items()}
-    assert params.parse(untouched) == params.Params()
+    assert params.parse(untouched) == params.parse({})

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from mftasks import networks
+from mftasks import networks, params
 from mftasks.data.arrays import Part
 from mftasks.mx import autograd, gluon, mx, nd
 from mftasks.scoring.errors import pooled
@@ -145,6 +145,17 @@ def test_its_presets_are_of_it_and_have_parameters_that_it_knows(network: str) -
     for preset in module.PRESETS.values():
         assert preset.network == network
         msgspec.convert(preset.params, module.Params)
+
+
+def test_each_of_its_parameters_has_a_title_and_a_sentence(network: str) -> None:
+    properties = msgspec.json.schema(networks.load(network).Params)["$defs"]["Params"]["properties"]
+    for name, field in properties.items():
+        assert field["title"], name
+        assert field["description"].endswith("."), name
+
+
+def test_no_parameter_of_a_run_may_be_one_of_a_network() -> None:
+    assert set(params.General.__struct_fields__) <= networks.RESERVED
 
 
 def test_its_file_imports_without_mxnet(network: str) -> None:

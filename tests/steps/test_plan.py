@@ -135,3 +135,65 @@ def test_a_run_of_somebody_else_is_refused(workspace: Workspace, other: DagRun |
     plan(workspace, "r", {}, FRIDAY)
     with pytest.raises(InvalidPlan, match="belongs to 'scheduled__friday' of DAG movielens_mf"):
         plan(workspace, "r", {}, other)
+
+
+def test_a_whole_number_may_be_spelt_as_a_form_of_json_spells_it() -> None:
+    given = {"epochs": 5.0, "networks": ["mlp"], "hidden": 8.0, "overrides": {"mlp": {"seed": 3.0}}}
+    [training] = resolve("r", given).trainings
+    assert (training.epochs, training.params["hidden"], training.seed) == (5, 8, 3)
+    assert type(training.epochs) is int
+
+
+@pytest.mark.parametrize(
+    "spelt", ["1998-04-01T00:00:00Z", "1998-04-01", "1998-04-01T02:00:00+02:00", "1998-04-01 00:00"]
+)
+def test_a_moment_is_the_same_however_it_is_spelt(spelt: str) -> None:
+    split = resolve("r", {"test_from": spelt}).split
+    assert msgspec.json.encode(split) == msgspec.json.encode(
+        resolve("r", {"test_from": "1998-04-01T00:00:00+00:00"}).split
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"as_of": "1998-01-01", "test_from": "1998-04-01"}, "leaves nothing to test on"),
+        ({"as_of": "1998-04-01", "test_from": "1998-04-01"}, "leaves nothing to test on"),
+        ({"momentum": 0.9}, "momentum 0.9 has no effect on optimizer 'adam'"),
+        ({"overrides": {"mlp": {"momentum": 0.9}}}, "network mlp: momentum 0.9 has no effect"),
+        ({"valid_fraction": 0, "patience": 3}, "patience 3 has no effect without a validation"),
+        ({"preset": "notebook", "patience": 3}, "patience 3 has no effect without a validation"),
+        ({"learning_rate": float("inf")}, "learning_rate cannot be inf: .* above 0 to 10"),
+        ({"learning_rate": float("nan")}, "learning_rate cannot be nan"),
+        ({"learning_rate": 1e308}, "learning_rate cannot be"),
+        ({"l2": 10**400}, "l2 cannot be 1000.*: it must be a number from 0 to 100"),
+        ({"weight_decay": 2**70}, "weight_decay cannot be"),
+        ({"seed": 2**70}, "seed cannot be .* a whole number from 0 to 2,147,483,647"),
+        ({"patience": 2**70}, "patience cannot be"),
+        ({"devices": 10**6}, "devices cannot be 1000000: .* from 1 to 64"),
+        ({"epochs": True}, "epochs cannot be True: it must be a whole number from 1 to 10,000"),
+        ({"epochs": 2.5}, "epochs cannot be 2.5"),
+        ({"overrides": {"mlp": {"batch_size": 10**9}}}, "network mlp: batch_size cannot be"),
+        ({"overrides": {"mlp": {"hidden": 0}}}, "network mlp: hidden cannot be 0"),
+        ({"overrides": {"mlp": 3}}, "overrides cannot be"),
+        ({"hidden": 10**9}, "network mlp: hidden cannot be .* from 1 to 4,096"),
+        ({"test_fraction": 1e-300}, "test_fraction cannot be 1e-300"),
+        ({"valid_fraction": 1e-300}, "valid_fraction 1e-300 leaves nothing to validate on"),
+        ({"networks": ["linear", "linear"]}, "'linear' more than once"),
+        ({"optimizer": "adm"}, "optimizer cannot be 'adm': it must be one of adam, sgd"),
+        ({"test_from": "1998-13-01"}, "test_from cannot be '1998-13-01': .* such as 1998-04-01"),
+        ({"test_from": 891_388_800}, "test_from cannot be 891388800"),
+    ],
+)
+def test_what_cannot_be_or_would_have_no_effect_is_refused_by_name(
+    given: dict, sentence: str
+) -> None:
+    with pytest.raises(InvalidPlan, match=sentence):
+        resolve("r", given)
+
+
+@pytest.mark.parametrize("name", ["dataset", "optimizer", "x" * 50_000])
+def test_a_message_never_repeats_more_than_300_letters(name: str) -> None:
+    with pytest.raises(InvalidPlan) as refused:
+        resolve("r", {name: "y" * 50_000})
+    assert len(str(refused.value)) < 1500

@@ -1,50 +1,75 @@
-"""Make Airflow's trigger form of the parameters that `mftasks.params` describes."""
+"""Make Airflow's trigger form of the parameters that `mftasks.choices` describes.
+
+What a form can refuse while somebody types, Airflow refuses before a run is made.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
-from mftasks import networks, params
+from mftasks import choices, networks, params
 from mftasks.data import catalog
+
+if TYPE_CHECKING:
+    from mftasks.choices import Choice
+
+URI = r"(file:///|s3://[^/]+/).+"
 
 
 def trigger_params(defaults: Mapping[str, Any]) -> dict[str, Param]:
-    """Return one `Param` per field: sections, drop-downs, and empty where the preset decides.
+    """Return one `Param` per parameter: drop-downs, bounds, and empty where the preset decides.
 
     Raises `InvalidPlan` for `defaults` that are no parameters.
     """
     params.parse(defaults)
-    suggestions: dict[str, dict[str, Any]] = {
-        "dataset": {"examples": list(catalog.DATASETS)},
-        "networks": {"examples": list(networks.names())},
-    }
     return {
-        name: _param({**field, **suggestions.get(name, {})}, defaults.get(name, field["default"]))
-        for name, field in params.form().items()
+        one.name: _make_param(one, defaults.get(one.name, one.default)) for one in choices.choices()
     }
 
 
-def _param(field: dict[str, Any], default: Any) -> Param:
-    schema = _flat(field)
-    del schema["default"]
-    return Param(default, description=schema.pop("description"), **schema)
+def _make_param(choice: Choice, default: Any) -> Param:
+    schema = {**_allow_empty(choice.schema), **_suggest(choice.name)}
+    if choice.section:
+        schema["section"] = choice.section
+    return Param(default, description=choice.description, title=choice.title, **schema)
 
 
-def _flat(field: dict[str, Any]) -> dict[str, Any]:
-    """Write "a number or null" as the form wants it: one schema whose type is a list."""
-    kinds = field.pop("anyOf", None)
-    if kinds is None:
-        return {"type": "string", **field}
-    (schema,) = (dict(kind) for kind in kinds if kind != {"type": "null"})
-    if schema.get("type") == "boolean":
+def _allow_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema that takes null as well: the form marks all others as required."""
+    given = dict(schema)
+    if given.get("type") == "boolean":
         # The form's switch knows only on and off: a drop-down can be left empty.
-        schema = {"enum": [True, False]}
+        given = {"enum": [True, False]}
+    if given.get("format") == "date-time":
+        # The form's picker wants a time of day, too.
+        given["pattern"] = params.MOMENT
+        del given["format"]
+    if "enum" in given:
+        given["enum"] = [*given["enum"], None]
+        given["values_display"] = {"null": "(empty)"}
     else:
-        schema["type"] = [schema.get("type", "string"), "null"]
-    if "enum" in schema:
-        schema["enum"] = [*schema["enum"], None]
-        schema["values_display"] = {"null": "by default"}
-    return {**field, **schema}
+        given["type"] = [given.get("type", "string"), "null"]
+    return given
+
+
+def _suggest(name: str) -> dict[str, Any]:
+    """Return what the form offers, and refuses, where the choice depends on what there is."""
+    if name == "dataset":
+        known = "|".join(map(re.escape, catalog.DATASETS))
+        return {
+            "type": "string",
+            "examples": list(catalog.DATASETS),
+            "pattern": f"^({known}|{URI})$",
+        }
+    if name == "networks":
+        usable = list(networks.survey()[0])
+        return {
+            "examples": usable,
+            "items": {"type": "string", "enum": usable},
+            "uniqueItems": True,
+        }
+    return {}

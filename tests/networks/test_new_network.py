@@ -1,0 +1,207 @@
+"""A file that somebody drops into `mftasks/networks`: it and its parameter are known everywhere.
+
+The file is put into a copy of the product, as a person does; nothing else is edited.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NCF = '''"""NCF: `r̂ = μ + b_u + b_i + ⟨p_u, q_i⟩ / t`, a network of the tests with a temperature."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from mftasks.networks import NOTEBOOK
+from mftasks.networks._parameters import Biases, Center, EmbeddingScale, Factors
+from mftasks.records import TrainConfig
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What shapes the network."""
+
+    factors: Factors = 8
+    biases: Biases = True
+    center: Center = True
+    embedding_scale: EmbeddingScale = 0.03
+    temperature: Annotated[
+        float, Meta(ge=0.5, le=4, title="Temperature", description="What inner products are cooled by.")
+    ] = 2.0
+
+
+PRESETS = {
+    "default": TrainConfig(
+        network="ncf", params={}, epochs=2, batch_size=100, learning_rate=0.01, patience=0
+    ),
+    "notebook": TrainConfig(network="ncf", params={}, epochs=2, batch_size=100, **NOTEBOOK),
+}
+
+
+def build(sizes: Any, params: Params, *, lazy: bool) -> Any:
+    from mftasks.mx import gluon
+    from mftasks.networks._sides import Sides
+
+    def tower() -> Any:
+        return gluon.nn.HybridLambda(lambda F, rows: rows / params.temperature**0.5)
+
+    return Sides(sizes, params, lazy=lazy, tower=tower)
+'''
+FORM = """
+import json, sys
+import movielens_mf
+field = movielens_mf.dag.params.get_param(sys.argv[1])
+print(json.dumps({"description": field.description, **field.schema}))
+print(json.dumps(sorted(movielens_mf.dag.task_ids)))
+"""
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("product")
+    for name in ("mftasks", "plugins", "dags"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "mftasks/networks/ncf.py").write_text(NCF)
+    rows = [f"{user},{item},{1 + (user * item) % 5}" for user in range(60) for item in range(30)]
+    (folder / "ratings.csv").write_text("\n".join(["user_id,item_id,rating", *rows]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(product: Path) -> Run:
+    """Give a function that runs Python in the copy."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "AIRFLOW_HOME": str(product / "airflow"),
+            "COLUMNS": "200",
+            "MF_CACHE": str(product / "cache"),
+            "MF_STORE": (product / "store").as_uri(),
+            "PYTHONPATH": os.pathsep.join(str(product / f) for f in (".", "plugins", "dags")),
+        }
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=product,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return call
+
+
+def plan(run: Run, run_id: str, *given: str) -> subprocess.CompletedProcess[str]:
+    sets = [word for pair in given for word in ("--set", pair)]
+    return run("-m", "mftasks", "plan", "--run-id", run_id, *sets)
+
+
+def form(run: Run, parameter: str) -> tuple[dict[str, Any], list[str]]:
+    shown = run("-c", FORM, parameter)
+    assert shown.returncode == 0, shown.stderr
+    field, tasks = shown.stdout.strip().splitlines()[-2:]
+    return json.loads(field), json.loads(tasks)
+
+
+def test_its_parameter_is_in_the_trigger_form_with_its_bounds(run: Run) -> None:
+    field, tasks = form(run, "temperature")
+    assert field["description"] == "What inner products are cooled by. Empty: 2 for ncf."
+    assert (field["title"], field["section"]) == ("Temperature", "Network")
+    assert (field["type"], field["minimum"], field["maximum"]) == (["number", "null"], 0.5, 4)
+    assert {"train_ncf", "evaluate_ncf"} <= set(tasks)
+    assert "8 for ncf" in form(run, "factors")[0]["description"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            "temperature=9",
+            "network ncf: temperature cannot be 9: it must be a number from 0.5 to 4",
+        ),
+        ("temprature=1", "unknown parameter 'temprature'; did you mean 'temperature'?"),
+        ('overrides={"ncf": {"temprature": 1}}', "of ncf; did you mean 'temperature'?"),
+        ('overrides={"ncf": {"temperature": 0}}', "network ncf: temperature cannot be 0"),
+    ],
+)
+def test_plan_checks_its_parameter(run: Run, given: str, sentence: str) -> None:
+    refused = plan(run, "refused", given)
+    assert refused.returncode == 64
+    assert sentence in refused.stderr.replace("\n", " ")
+
+
+def test_its_parameter_is_in_the_documentation(run: Run) -> None:
+    documented = run("-m", "mftasks", "parameters").stdout
+    assert "| `temperature` | What inner products are cooled by. Empty: 2 for ncf. |" in documented
+
+
+def test_it_trains_with_its_parameter_and_the_report_shows_it(run: Run, product: Path) -> None:
+    done = run(
+        *("-m", "mftasks", "run", "--run-id", "first"),
+        *("--set", f"dataset={(product / 'ratings.csv').as_uri()}"),
+        *("--set", 'networks=["ncf"]', "--set", "temperature=3.5"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = product / "store/runs/first"
+    trained = json.loads((folder / "ncf/train.json").read_text())
+    assert trained["config"]["params"]["temperature"] == 3.5
+    page = (folder / "report.html").read_text()
+    assert "temperature" in page.lower()
+    assert "3.5" in page
+
+
+BROKEN = {
+    "a syntax error": ("def build(:", "SyntaxError"),
+    "an import of what is not installed": ("import no_such_library", "no_such_library"),
+    "no presets": (NCF[: NCF.index("PRESETS")], "it does not define PRESETS, build"),
+    "presets of another network": (NCF.replace('network="ncf"', 'network="mlp"'), "'mlp'"),
+    "a parameter without a default": (NCF.replace("] = 2.0", "]"), "temperature"),
+    "a parameter that every run has": (NCF.replace("temperature:", "epochs:"), "rename it"),
+    "a parameter that JSON cannot hold": (NCF.replace("= 8", "= (8, 8)"), "factors"),
+    "an exit": ("raise SystemExit(3)", "SystemExit"),
+    "MXNet at the top": (
+        "from mftasks.mx import mx\n" + NCF[NCF.index("from typing") :],
+        "build()",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_file_that_is_broken_is_named_and_the_others_train(
+    run: Run, product: Path, what: str
+) -> None:
+    text, sentence = BROKEN[what]
+    (product / "mftasks/networks/broken.py").write_text(text.replace('"ncf"', '"broken"'))
+    try:
+        name = f"broken-{list(BROKEN).index(what)}"
+        planned = plan(run, name)
+        assert planned.returncode == 0, planned.stderr
+        assert "network broken cannot be used" in planned.stderr.replace("\n", " ")
+        found = json.loads((product / f"store/runs/{name}/plan.json").read_text())
+        assert [one["network"] for one in found["trainings"]] == ["linear", "mlp", "ncf", "resnet"]
+        assert sentence in found["broken"]["broken"]
+
+        refused = plan(run, "refused", 'networks=["broken"]')
+        assert refused.returncode == 64
+        assert "network broken cannot be used" in refused.stderr.replace("\n", " ")
+
+        field, tasks = form(run, "networks")
+        assert field["items"]["enum"] == ["linear", "mlp", "ncf", "resnet"]
+        assert "train_mlp" in tasks
+    finally:
+        (product / "mftasks/networks/broken.py").unlink()
