@@ -8,17 +8,16 @@ This is the only module that reads arguments, prints, and turns errors into exit
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.table import Table
 
-from mftasks import errors, progress, settings, terminal, threads
+from mftasks import errors, pairs, progress, settings, terminal, threads
 from mftasks.data import catalog
 from mftasks.store.workspace import Workspace
 
@@ -85,7 +84,7 @@ def run_all(store: StoreOption = None, given: SetOption = None, run_id: str | No
     workspace = _open_workspace(store)
     name = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     with progress.reporter(workspace.settings.progress) as on_tick:
-        manifest = pipeline.run(workspace, name, parameters(given or []), on_tick=on_tick)
+        manifest = pipeline.run(workspace, name, pairs.parse(given or []), on_tick=on_tick)
     out.print(results.tabulate_results(manifest))
     out.print(terminal.plain(f"published: {workspace.store.uri}/runs/{name}"), soft_wrap=True)
 
@@ -95,7 +94,7 @@ def plan(run_id: RunOption, store: StoreOption = None, given: SetOption = None) 
     """Resolve and validate every parameter of a run."""
     from mftasks.steps.plan import plan as step
 
-    _print_record(step(_open_workspace(store), run_id, parameters(given or [])))
+    _print_record(step(_open_workspace(store), run_id, pairs.parse(given or [])))
 
 
 @app.command("parameters")
@@ -236,33 +235,6 @@ def _run_step(name: str, store: str | None, *arguments: str) -> None:
 def _open_workspace(store: str | None) -> Workspace:
     environment = dict(os.environ) | ({"MF_STORE": store} if store else {})
     return Workspace(settings.read(environment))
-
-
-def parameters(pairs: list[str]) -> dict[str, Any]:
-    """Turn `key=value` pairs into parameters; values are JSON if they parse as such.
-
-    `overrides.mlp.epochs=3` reaches into objects. Raises `InvalidPlan` for anything else.
-    """
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        *path, last = key.split(".")
-        target = values
-        for part in path:
-            target = target.setdefault(part, {})
-            if not isinstance(target, dict):
-                raise errors.InvalidPlan(f"--set {pair!r}: {part!r} has a value of its own already")
-        if not equals:
-            raise errors.InvalidPlan(f"--set {pair!r} is not of the form key=value")
-        target[last] = _value(text)
-    return values
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _print_record(record: Record) -> None:

@@ -1,8 +1,8 @@
 """Progress reporting: bars in a terminal, lines in a log, JSON to a parent process.
 
 A step calls `on_tick(Tick(…))`. The child process of an operator or of the pipeline writes ticks as
-JSON lines on stdout (`MF_PROGRESS=json`); the parent reads them with `parse`. Where the parent is
-gone, `on_tick` raises `Interrupted`.
+JSON lines on stdout (`MF_PROGRESS=json`); the parent reads them with `parse`. If the parent is gone,
+`on_tick` raises `Interrupted`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from mftasks.errors import Interrupted
 from mftasks.records import Count, EpochMetrics, GpuUse, Record
+from mftasks.terminal import printable
 
 log = logging.getLogger(__name__)
 
@@ -67,17 +68,17 @@ def describe(tick: Tick) -> str:
     valid = "" if tick.epoch.valid_rmse is None else f", valid RMSE {tick.epoch.valid_rmse:.4f}"
     return (
         f"{text}, train RMSE {tick.epoch.train_rmse:.4f}{valid}, "
-        f"{tick.epoch.ratings_per_second:,.0f} ratings/s{_rest(tick)}"
+        f"{tick.epoch.ratings_per_second:,.0f} ratings/s{_describe_rest(tick)}"
     )
 
 
-def _rest(tick: Tick) -> str:
+def _describe_rest(tick: Tick) -> str:
     left = "" if tick.seconds_left is None else f", {tick.seconds_left:.0f} s left"
     return left if tick.device is None else f"{left}, on {tick.device}"
 
 
 def parse(line: str) -> Tick | None:
-    """Return the tick that a child wrote, or None where the line is something else."""
+    """Return the tick that a child wrote, or None if the line is something else."""
     if not line.startswith('{"work"'):
         return None
     try:
@@ -103,11 +104,11 @@ def _write_json(tick: Tick) -> None:
         sys.stdout.write(msgspec.json.encode(tick).decode() + "\n")
         sys.stdout.flush()
     except BrokenPipeError as error:
-        raise Interrupted("the process that listened is gone; start the step again") from error
+        raise Interrupted("the parent process is gone; start the step again") from error
 
 
 class _Lines:
-    """Log every epoch, and transfers every few seconds and at their end."""
+    """Log lines: every epoch, and transfers every few seconds and at their end."""
 
     def __init__(self) -> None:
         self._quiet_until: dict[str, float] = {}
@@ -121,13 +122,13 @@ class _Lines:
 
 
 class _Bars:
-    """Show one bar for each piece of work."""
+    """Bars in a terminal, one for each piece of work."""
 
     def __init__(self) -> None:
         self._bars = Progress(
-            TextColumn("{task.description:<15}"),
+            TextColumn("{task.description:<15}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
             console=Console(stderr=True),
         )
@@ -142,14 +143,16 @@ class _Bars:
 
     def __call__(self, tick: Tick) -> None:
         if tick.work not in self._tasks:
-            self._tasks[tick.work] = self._bars.add_task(tick.work, told="")
-        told = _brief(tick)
+            self._tasks[tick.work] = self._bars.add_task(printable(tick.work), state="")
         self._bars.update(
-            self._tasks[tick.work], completed=tick.done, total=tick.total or None, told=told
+            self._tasks[tick.work],
+            completed=tick.done,
+            total=tick.total or None,
+            state=_describe_briefly(tick),
         )
 
 
-def _brief(tick: Tick) -> str:
+def _describe_briefly(tick: Tick) -> str:
     if tick.waiting_for is not None:
         return f"waits for {tick.waiting_for}"
     if tick.unit == "bytes":

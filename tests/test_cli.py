@@ -12,9 +12,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from mftasks import cli, published
+from mftasks import published
 from mftasks.data import catalog
-from mftasks.errors import InvalidPlan
 from mftasks.published import index
 from mftasks.records import Manifest
 from mftasks.store.blobs import sha256_of
@@ -58,23 +57,6 @@ def ratings_csv(tmp_path: Path, tiny_ratings) -> str:
     path = tmp_path / "ratings.csv"
     path.write_text("\n".join(lines) + "\n")
     return path.as_uri()
-
-
-def test_values_are_json_where_they_parse_as_such() -> None:
-    pairs = ["epochs=5", "preset=notebook", 'networks=["mlp"]', "overrides.mlp.epochs=3", "a=b=c"]
-    assert cli.parameters(pairs) == {
-        "epochs": 5,
-        "preset": "notebook",
-        "networks": ["mlp"],
-        "overrides": {"mlp": {"epochs": 3}},
-        "a": "b=c",
-    }
-
-
-@pytest.mark.parametrize("pairs", [["epochs"], ["a=1", "a.b=2"]])
-def test_a_pair_that_is_none_is_refused(pairs: list[str]) -> None:
-    with pytest.raises(InvalidPlan, match=r"--set"):
-        cli.parameters(pairs)
 
 
 def test_a_whole_run_in_one_terminal_then_predict_and_recommend(

@@ -19,6 +19,7 @@ from mftasks import progress
 from mftasks.data import catalog, sources, titles, transfer, uris
 from mftasks.errors import (
     ChecksumMismatch,
+    InvalidDataset,
     InvalidPlan,
     MissingRecord,
     SourceUnavailable,
@@ -51,19 +52,19 @@ def download(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
         return done
     dataset = workspace.read(run_key(run_id, "plan.json"), RunPlan).dataset
     if catalog.is_uri(dataset):
-        ref = _from_uri(workspace, dataset, on_tick)
+        ref = _fetch_uri(workspace, dataset, on_tick)
     else:
-        ref = _from_catalogue(workspace, catalog.find(dataset), on_tick)
+        ref = _fetch_release(workspace, catalog.find(dataset), on_tick)
     log.info("%s: %s, sha256 %s, from %s", run_id, ref.name, ref.sha256, ref.source)
     return workspace.write(key, ref)
 
 
-def _from_catalogue(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnTick) -> DatasetRef:
+def _fetch_release(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnTick) -> DatasetRef:
     if dataset.immutable:
-        known = _in_store(workspace, dataset) or _in_cache(workspace, dataset)
+        known = _find_in_store(workspace, dataset) or _restore_from_cache(workspace, dataset)
         if known is not None:
             return known
-    with _folder(workspace) as folder:
+    with _open_folder(workspace) as folder:
         base = workspace.settings.movielens_url
         served = sources.fetch_first(sources.sources_of(dataset, base), folder, on_tick)
         ref = DatasetRef(
@@ -71,28 +72,32 @@ def _from_catalogue(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnT
             source=served.source,
             format=dataset.format,
             sha256=sha256_of(served.ratings),
-            ratings=_put(workspace, served.ratings),
+            ratings=_put_ratings(workspace, served.ratings),
             titles=_put_titles(workspace, served.titles),
         )
     return _remember(workspace, ref) if dataset.immutable else ref
 
 
-def _in_store(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
+def _find_in_store(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
     """Return what an earlier run put into the store, if all of it is still there."""
-    ref = workspace.find(_by_name(dataset.name), DatasetRef)
+    try:
+        ref = workspace.find(_by_name(dataset.name), DatasetRef)
+    except InvalidDataset as error:
+        log.warning("the data set is fetched again: %s", error)
+        return None
     if ref is None or not _fits(ref, dataset):
         return None
-    return ref if all(workspace.store.exists(blob.key) for blob in _blobs(ref)) else None
+    return ref if all(workspace.store.exists(blob.key) for blob in _list_blobs(ref)) else None
 
 
-def _in_cache(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
-    """Put the blobs that this worker keeps into a store that lacks them, if it keeps them all."""
+def _restore_from_cache(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
+    """Put the blobs of this worker's cache into a store that lacks them, if it has them all."""
     path = workspace.cache / _by_name(dataset.name)
     try:
         ref = msgspec.json.decode(path.read_bytes(), type=DatasetRef)
     except (OSError, msgspec.DecodeError):
         return None
-    copies = {blob: workspace.cache / blob.sha256[:2] / blob.sha256 for blob in _blobs(ref)}
+    copies = {blob: workspace.cache / blob.sha256[:2] / blob.sha256 for blob in _list_blobs(ref)}
     if not _fits(ref, dataset) or any(not path.is_file() for path in copies.values()):
         return None
     altered = [path for blob, path in copies.items() if sha256_of(path) != blob.sha256]
@@ -103,32 +108,32 @@ def _in_cache(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | No
         return None
     for blob, copy in copies.items():
         workspace.put_blob(blob.key, copy)
-    return _noted(workspace, ref)
+    return _note(workspace, ref)
 
 
 def _fits(ref: DatasetRef, dataset: catalog.Dataset) -> bool:
     return ref.format == dataset.format and dataset.ratings_sha256 in (None, ref.sha256)
 
 
-def _blobs(ref: DatasetRef) -> list[BlobRef]:
+def _list_blobs(ref: DatasetRef) -> list[BlobRef]:
     return [blob for blob in (ref.ratings, ref.titles) if blob is not None]
 
 
 def _remember(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
-    """Note in the store and in the local cache where a release that never changes lies."""
-    for blob in _blobs(ref):
+    """Note in the store and in the local cache which blobs hold a release that never changes."""
+    for blob in _list_blobs(ref):
         workspace.fetch(blob)
     path = workspace.cache / _by_name(ref.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(msgspec.json.encode(ref))
     Path(file.name).replace(path)
-    return _noted(workspace, ref)
+    return _note(workspace, ref)
 
 
-def _noted(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
-    """Note `ref` in the store for later runs; another worker may have noted its own before."""
-    workspace.write(_by_name(ref.name), ref)
+def _note(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
+    """Note `ref` in the store for later runs, in place of what another worker has noted."""
+    workspace.store.put(_by_name(ref.name), msgspec.json.encode(ref), JSON)
     return ref
 
 
@@ -136,13 +141,13 @@ def _by_name(name: str) -> str:
     return f"datasets/by-name/{name}.json"
 
 
-def _from_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
+def _fetch_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
     suffix = Path(uris.parse(uri).path).suffix.lower()
     if suffix not in _FORMATS:
         raise InvalidPlan(
             f"data set {quote(uri)} is neither CSV nor Parquet; its name must end in .csv or .parquet"
         )
-    with _folder(workspace) as folder:
+    with _open_folder(workspace) as folder:
         path = folder / f"ratings{suffix}"
         if uris.parse(uri).scheme == "s3":
             _fetch_object(workspace, uri, path)
@@ -153,7 +158,7 @@ def _from_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
             source=uris.hide_password(uri),
             format=_FORMATS[suffix],
             sha256=sha256_of(path),
-            ratings=_put(workspace, path),
+            ratings=_put_ratings(workspace, path),
         )
 
 
@@ -163,9 +168,11 @@ def _fetch_object(workspace: Workspace, uri: str, path: Path) -> None:
         store = open_store(parent, s3_endpoint=workspace.settings.s3_endpoint)
         store.download(name, path)
     except (MissingRecord, InvalidPlan) as error:
-        raise InvalidPlan(f"data set {uri!r}: no such object; expected s3://bucket/key") from error
+        raise InvalidPlan(
+            f"data set {quote(uri)}: no such object; expected s3://bucket/key"
+        ) from error
     except StoreUnavailable as error:
-        raise SourceUnavailable(f"data set {uri!r}: {error}") from error
+        raise SourceUnavailable(f"data set {quote(uri)}: {error}") from error
 
 
 def _fetch_file(workspace: Workspace, uri: str, path: Path, on_tick: OnTick) -> None:
@@ -177,7 +184,7 @@ def _fetch_file(workspace: Workspace, uri: str, path: Path, on_tick: OnTick) -> 
         ) from error
 
 
-def _put(workspace: Workspace, path: Path) -> BlobRef:
+def _put_ratings(workspace: Workspace, path: Path) -> BlobRef:
     try:
         return workspace.put_blob(f"datasets/{sha256_of(path)}/{path.name}", path)
     except ChecksumMismatch as error:
@@ -190,8 +197,8 @@ def _put_titles(workspace: Workspace, path: Path) -> BlobRef:
 
 
 @contextlib.contextmanager
-def _folder(workspace: Workspace) -> Iterator[Path]:
-    """Give a folder in the cache that goes when the work is done."""
+def _open_folder(workspace: Workspace) -> Iterator[Path]:
+    """Give a folder in the cache that is removed when the work is done."""
     try:
         workspace.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=workspace.cache, prefix=".download-") as name:

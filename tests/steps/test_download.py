@@ -147,6 +147,15 @@ def test_data_that_were_deleted_from_the_store_are_fetched_again(
     assert workspace.store.exists(first.ratings.key)
 
 
+def test_a_note_that_cannot_be_read_is_written_again(workspace: Workspace, site: Web, monkeypatch):
+    published(monkeypatch, site, "ml-1m")
+    workspace = at(workspace, movielens_url=site.base)
+    key = "datasets/by-name/ml-1m.json"
+    workspace.store.put(key, b'{"name": "ml-1m"}', "application/json")
+    ref = download(workspace, planned(workspace, "ml-1m"))
+    assert workspace.read(key, DatasetRef) == ref
+
+
 def test_altered_data_end_the_run_and_leave_nothing(workspace: Workspace, site: Web):
     data = movielens.archive(catalog.find("ml-1m"), movielens.ROWS)
     site.serve("/ml-1m.zip", Answer(data))

@@ -37,7 +37,7 @@ def test_the_manifest_lists_every_file_of_the_run_with_its_sha256(workspace: Wor
     assert set(workspace.store.list(f"runs/{RUN}/")) == {*listed, MANIFEST}
 
 
-def test_checkpoints_are_kept_until_the_run_is_published(workspace: Workspace) -> None:
+def test_checkpoints_stay_until_the_run_is_published(workspace: Workspace) -> None:
     key = run_key(RUN, "mlp/checkpoints/00003.checkpoint")
     other = key.replace(RUN, "other")
     for each in (key, other):
@@ -53,7 +53,7 @@ def test_checkpoints_are_kept_until_the_run_is_published(workspace: Workspace) -
     assert workspace.store.exists(other)
 
 
-def test_the_manifest_says_what_the_report_found(workspace: Workspace) -> None:
+def test_the_manifest_holds_what_the_report_found(workspace: Workspace) -> None:
     manifest = publish(workspace, RUN)
     report = workspace.read(run_key(RUN, "report.json"), ReportRef)
     assert manifest.scores == report.scores
@@ -62,7 +62,7 @@ def test_the_manifest_says_what_the_report_found(workspace: Workspace) -> None:
     assert manifest.split_fingerprint == split.fingerprint
 
 
-def test_files_say_what_they_are(workspace: Workspace) -> None:
+def test_files_have_a_type_and_a_role(workspace: Workspace) -> None:
     files = {file.name: file for file in publish(workspace, RUN).files}
     assert files["report.html"].content_type == "text/html; charset=utf-8"
     assert files["mlp/bundle/bundle.json"].content_type == "application/json"
@@ -90,6 +90,13 @@ def test_the_history_is_a_table_with_one_line_per_epoch(workspace: Workspace) ->
 def test_titles_travel_with_the_run(workspace: Workspace) -> None:
     publish(workspace, RUN)
     assert TITLES["7"].encode() in workspace.store.get(run_key(RUN, "titles.json"))
+
+
+def test_files_that_an_earlier_try_of_other_code_put_are_replaced(workspace: Workspace) -> None:
+    for name in ("mlp/history.csv", "rated.npz", "titles.json"):
+        workspace.store.put(run_key(RUN, name), b"of a version before", "text/plain")
+    for file in publish(workspace, RUN).files:
+        assert hashlib.sha256(workspace.store.get(file.key)).hexdigest() == file.sha256
 
 
 def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
@@ -126,11 +133,11 @@ def test_a_run_without_a_report_is_not_published(tmp_path: Path) -> None:
     assert not workspace.store.exists(MANIFEST)
 
 
-def test_it_tells_how_much_is_verified(workspace: Workspace) -> None:
-    told: list[progress.Tick] = []
-    manifest = publish(workspace, RUN, on_tick=told.append)
+def test_it_reports_how_much_is_verified(workspace: Workspace) -> None:
+    ticks: list[progress.Tick] = []
+    manifest = publish(workspace, RUN, on_tick=ticks.append)
     total = sum(file.n_bytes for file in manifest.files)
-    assert (told[-1].work, told[-1].done, told[-1].total) == ("publish", total, total)
+    assert (ticks[-1].work, ticks[-1].done, ticks[-1].total) == ("publish", total, total)
 
 
 def test_a_run_in_s3_is_published_with_its_content_types(

@@ -20,29 +20,25 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from mf_airflow.embedded import results, stack, watch
 from mf_airflow.embedded.environment import USER
 from mf_airflow.embedded.process import free_ports
 from mf_airflow.embedded.rest import wait_until
-from mftasks import settings
+from mftasks import settings, terminal
 from mftasks.errors import InvalidPlan, MfError
 from mftasks.store.workspace import Workspace
 
 LOCAL = Path(".local")
 OUTPUT = Path("output")
 STOP_SECONDS = 60.0
-LOG_WIDTH = 140
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 LocalOption = Annotated[Path, typer.Option(help="Where the stack keeps its state.")]
 OutputOption = Annotated[Path, typer.Option(help="Where a copy of what was published goes.")]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-console = Console()
-if not console.is_terminal:
-    console = Console(width=LOG_WIDTH)
+console = terminal.console()
 
 
 def main() -> None:
@@ -183,8 +179,7 @@ def _stop(number: int, _: object) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    error = Console(stderr=True)
-    error.print("[bold red]error[/]", message, soft_wrap=True, highlight=False)
+    terminal.print_error(message)
     sys.exit(code)
 
 

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from mftasks import pairs
+from mftasks.errors import InvalidPlan
+
+
+def test_values_are_json_if_they_parse_as_such() -> None:
+    given = ["epochs=5", "preset=notebook", 'networks=["mlp"]', "overrides.mlp.epochs=3", "a=b=c"]
+    assert pairs.parse(given) == {
+        "epochs": 5,
+        "preset": "notebook",
+        "networks": ["mlp"],
+        "overrides": {"mlp": {"epochs": 3}},
+        "a": "b=c",
+    }
+
+
+@pytest.mark.parametrize("given", [["epochs"], ["a=1", "a.b=2"]])
+def test_a_pair_that_is_none_is_refused(given: list[str]) -> None:
+    with pytest.raises(InvalidPlan, match=r"--set"):
+        pairs.parse(given)
