@@ -45,8 +45,9 @@ class BlobRef(Record, frozen=True, kw_only=True):
 class SplitConfig(Record, frozen=True, kw_only=True):
     """How ratings are divided into train, valid and test; what has a title, a person may choose.
 
-    `valid_fraction` is a share of all ratings under `hash`, and of the training part otherwise.
-    Moments are in UTC.
+    `valid_fraction` is a share of all ratings under `hash`, and otherwise of those before the test;
+    under `temporal` it is cut from the end of these, and None makes it as large a share of them as
+    the test part is of all. Moments are in UTC.
     """
 
     strategy: Strategy
@@ -59,7 +60,7 @@ class SplitConfig(Record, frozen=True, kw_only=True):
         Meta(title="Test fraction", description="The share of ratings that split hash tests on."),
     ] = None
     valid_fraction: Annotated[
-        Annotated[float, Meta(ge=0, le=0.9)],
+        Annotated[float, Meta(ge=0, le=0.9)] | None,
         Meta(
             title="Validation fraction",
             description="The share of ratings that choose the epoch and the best network.",
@@ -242,7 +243,10 @@ class SplitRef(Record, frozen=True, kw_only=True):
     """Point at the parts of a data set, as arrays.
 
     `parts` maps train, valid (absent when empty) and test to npz blobs with `users`, `items`
-    (int32 positions in the vocabulary, -1 where the train part lacks the id), `ratings` (float32).
+    (int32 positions in the vocabulary, a negative number of its own for each id that the train part
+    lacks), `ratings` (float32). `sizes` counts them, and the ratings that are `left_out` by `as_of`.
+    `valid_from` is when the validation part begins under `temporal`; `warnings` are what makes the
+    parts a poor test.
     `vocabulary` is an npz blob with `user_ids` and `item_ids` of the train part, sorted.
     Two RMSEs compare only where `fingerprint` is equal.
     """
@@ -256,6 +260,8 @@ class SplitRef(Record, frozen=True, kw_only=True):
     mean_rating: float
     min_rating: float
     max_rating: float
+    valid_from: datetime | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class GpuUse(Record, frozen=True, kw_only=True):
@@ -341,11 +347,13 @@ class Group(Record, frozen=True, kw_only=True):
 
 
 class Evaluation(Record, frozen=True, kw_only=True):
-    """Hold how an exported bundle does on the test part.
+    """How well an exported bundle predicts the test part.
 
     `rmse` and `mae` are of predictions clipped to the rating scale, `rmse_raw` of unclipped ones;
     `baselines` maps mean and biases to their RMSE, and `gain` is how far `rmse` is below the best
-    of them, over the same resampled users. `residuals` counts rating − predicted.
+    of them, over the same resampled users. Intervals are None for too few users to say.
+    `by_novelty` parts the ratings into those of known users and items, and of new ones, which
+    `n_fallback` counts. `residuals` counts rating − predicted.
     """
 
     network: str
@@ -356,12 +364,14 @@ class Evaluation(Record, frozen=True, kw_only=True):
     rmse: float
     rmse_raw: float
     mae: float
-    rmse_interval: Interval
-    mae_interval: Interval
+    n_users: Count = 0
+    rmse_interval: Interval | None = None
+    mae_interval: Interval | None = None
     baselines: dict[str, float]
     gain: Interval | None = None
     by_rating: tuple[Group, ...]
     by_activity: tuple[Group, ...]
+    by_novelty: tuple[Group, ...] = ()
     residuals: Histogram
 
 

@@ -18,7 +18,11 @@ DIGITS = 16  # so many are whole numbers in double precision too
 
 
 class Part(NamedTuple):
-    """Hold n ratings: `users` and `items` are int32 positions in the vocabulary, or -1."""
+    """Ratings of one part.
+
+    `users` and `items` are int32 positions in the vocabulary. An id that the train part lacks is a
+    negative number, another one for each: its users can still be told apart.
+    """
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
@@ -26,7 +30,7 @@ class Part(NamedTuple):
 
 
 class Vocabulary(NamedTuple):
-    """Hold the sorted ids of the train part, int64 or str; a position in it is an embedding row."""
+    """The sorted ids of the train part, int64 or str; a position in it is an embedding row."""
 
     user_ids: Ids
     item_ids: Ids

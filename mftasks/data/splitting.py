@@ -1,12 +1,13 @@
 """Which part of a split each rating belongs to: train, valid, test, or none.
 
-A part never depends on the order of the rows, but under `canonical`, whose folds are lines of one
-file that is pinned by its sha256.
+The order of the rows matters under `canonical` alone, whose folds are lines of one file that is pinned
+by its sha256.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 LEFT_OUT, TRAIN, VALID, TEST = 0, 1, 2, 3
 FOLD_LINES = 20_000
+DEFAULT_VALID = 0.1
 
 _WHOLE = 1 << 64
 _BLOCK = 1 << 20
@@ -32,17 +34,21 @@ _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 def assign(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     """Return the part of each rating, as one of `LEFT_OUT`, `TRAIN`, `VALID` and `TEST`.
 
-    Raises `InvalidPlan` where the strategy needs what the configuration or the data lack.
+    Raises `InvalidPlan` if the strategy needs what the configuration or the data lack.
     """
+    assign_by = {"canonical": _by_fold, "hash": _by_hash, "temporal": _by_time}
+    parts = assign_by[config.strategy](table, config)
+    parts[~before(table, config)] = LEFT_OUT
+    return parts
+
+
+def before(table: RatingsTable, config: SplitConfig) -> NDArray[np.bool_]:
+    """Return which ratings were given before `as_of`; all of them without such a moment."""
     import numpy as np
 
-    parts = {"canonical": _canonical, "hash": _hashed, "temporal": _temporal}[config.strategy](
-        table, config
-    )
-    if config.as_of is not None:
-        moments = _timestamps(table, "as_of")
-        parts[moments >= _seconds(config.as_of)] = LEFT_OUT
-    return parts.astype(np.uint8, copy=False)
+    if config.as_of is None:
+        return np.ones(table.n_ratings, bool)
+    return _timestamps(table, "as_of") < _seconds(config.as_of)
 
 
 def pair_hash(users: EncodedIds, items: EncodedIds, salt: str) -> NDArray[np.uint64]:
@@ -57,11 +63,11 @@ def pair_hash(users: EncodedIds, items: EncodedIds, salt: str) -> NDArray[np.uin
     hashes = np.empty(len(users.codes), np.uint64)
     for start in range(0, len(hashes), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        hashes[rows] = _mixed(of_user[users.codes[rows]] + of_item[items.codes[rows]])
+        hashes[rows] = _mix(of_user[users.codes[rows]] + of_item[items.codes[rows]])
     return hashes
 
 
-def _canonical(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
+def _by_fold(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     """Test on lines (fold − 1)·20,000 + 1 … fold·20,000 of u.data (mku.sh of ml-100k.zip)."""
     import numpy as np
 
@@ -69,13 +75,15 @@ def _canonical(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
         raise InvalidPlan("split 'canonical' without a fold; expected 1 to 5")
     parts = np.full(table.n_ratings, TRAIN, np.uint8)
     parts[(config.fold - 1) * FOLD_LINES : config.fold * FOLD_LINES] = TEST
-    return _with_valid(parts, table, config)
+    chosen = pair_hash(table.users, table.items, config.salt) < _threshold(_valid_share(config))
+    parts[(parts == TRAIN) & chosen] = VALID
+    return parts
 
 
-def _hashed(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
+def _by_hash(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     import numpy as np
 
-    tested, held = config.test_fraction or 0.0, config.valid_fraction
+    tested, held = config.test_fraction or 0.0, _valid_share(config)
     if tested <= 0 or tested + held >= 1:
         raise InvalidPlan(
             f"split 'hash' with test_fraction {tested} and valid_fraction {held}; "
@@ -88,24 +96,31 @@ def _hashed(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     return parts
 
 
-def _temporal(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
+def _by_time(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
+    """Test on what comes from `test_from` on, and validate on the last time before it.
+
+    So the epoch and the network are chosen by the question that the test part asks. At most half of
+    the past is held back. Ratings of one moment stay together.
+    """
     import numpy as np
 
     if config.test_from is None:
         raise InvalidPlan("split 'temporal' without test_from; expected a moment, in ISO 8601")
     moments = _timestamps(table, "split 'temporal'")
     parts = np.where(moments < _seconds(config.test_from), TRAIN, TEST).astype(np.uint8)
-    return _with_valid(parts, table, config)
-
-
-def _with_valid(
-    parts: NDArray[np.uint8], table: RatingsTable, config: SplitConfig
-) -> NDArray[np.uint8]:
-    """Cut the validation part from the train part, by the hash of the pair."""
-    if config.valid_fraction > 0:
-        hashes = pair_hash(table.users, table.items, config.salt)
-        parts[(parts == TRAIN) & (hashes < _threshold(config.valid_fraction))] = VALID
+    included = before(table, config)
+    past = np.sort(moments[included & (parts == TRAIN)])
+    share = config.valid_fraction
+    if share is None:
+        share = min(1 - len(past) / max(np.count_nonzero(included), 1), 0.5)
+    n_held = math.ceil(share * len(past))
+    if n_held:
+        parts[(parts == TRAIN) & (moments >= past[-n_held])] = VALID
     return parts
+
+
+def _valid_share(config: SplitConfig) -> float:
+    return DEFAULT_VALID if config.valid_fraction is None else config.valid_fraction
 
 
 def _threshold(fraction: float) -> Any:
@@ -133,7 +148,7 @@ def _id_hash(ids: Ids, salt: str) -> NDArray[np.uint64]:
 
     seed = int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=8).digest(), "little")
     if ids.dtype.kind == "i":
-        return _mixed(ids.astype(np.uint64) ^ np.uint64(seed))
+        return _mix(ids.astype(np.uint64) ^ np.uint64(seed))
     numbers = np.array([_INTEGER.fullmatch(text) is not None for text in ids.tolist()], bool)
     hashes = np.empty(len(ids), np.uint64)
     hashes[numbers] = _id_hash(ids[numbers].astype(np.int64), salt)
@@ -147,7 +162,7 @@ def _text_hash(text: str, seed: int) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return SplitMix64's output function of each value (Steele, Lea and Flood, 2014)."""
     import numpy as np
 

@@ -51,12 +51,13 @@ def final(evaluations: Sequence[Evaluation], look: Look) -> figure:
 
 def _draw_interval(plot: figure, evaluation: Evaluation, look: Look) -> Any:
     interval, colour = evaluation.rmse_interval, look.colour(evaluation.network)
+    low, high = (interval.low, interval.high) if interval else (evaluation.rmse, evaluation.rmse)
     source = ColumnDataSource(
         {
             "name": [evaluation.network],
             "rmse": [evaluation.rmse],
-            "low": [interval.low],
-            "high": [interval.high],
+            "low": [low],
+            "high": [high],
             "text": [f"{evaluation.rmse:.4f}"],
         }
     )
@@ -94,9 +95,11 @@ def _write(plot: figure, source: ColumnDataSource, after: str) -> None:
 
 def _room(evaluations: Sequence[Evaluation]) -> tuple[float, float]:
     """Return the range of x in which the figures beside the points fit, on a phone too."""
-    ends = [end for one in evaluations for end in (one.rmse_interval.low, one.rmse_interval.high)]
+    ends = [one.rmse for one in evaluations]
+    for interval in (one.rmse_interval for one in evaluations):
+        ends += (interval.low, interval.high) if interval else ()
     ends += evaluations[0].baselines.values()
-    span = max(ends) - min(ends)
+    span = max(ends) - min(ends) or 0.1
     return min(ends) - 0.06 * span, max(ends) + 0.34 * span
 
 

@@ -9,7 +9,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, Node
 from bokeh.models.annotations.geometry import Span
 from bokeh.models.annotations.labels import Label
 
-from mftasks.plots import style
+from mftasks.plots import style, words
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -164,9 +164,7 @@ def _draw_test(
             "network": [evaluation.network],
             "seconds": [result.history[-1].seconds],
             "rmse": [evaluation.rmse],
-            "interval": [
-                f"{evaluation.rmse_interval.low:.4f} – {evaluation.rmse_interval.high:.4f}"
-            ],
+            "interval": [words.span(evaluation.rmse_interval)],
         }
     )
     star = plot.scatter("seconds", "rmse", source=test, marker="star", size=17, **paint)

@@ -33,26 +33,28 @@ def biases(train: Part, test: Part) -> Floats:
     """
     average = train.ratings.mean(dtype=np.float64)
     rest = train.ratings - average
-    user_biases = np.zeros(int(max(train.users.max(), test.users.max())) + 1)
-    item_biases = np.zeros(int(max(train.items.max(), test.items.max())) + 1)
+    user_biases = np.zeros(int(train.users.max()) + 1)
+    item_biases = np.zeros(int(train.items.max()) + 1)
     for _ in range(SWEEPS):
-        item_biases = _damped(
+        item_biases = _fit_damped(
             train.items, rest - user_biases[train.users], item_biases, ITEM_DAMPING
         )
-        user_biases = _damped(
+        user_biases = _fit_damped(
             train.users, rest - item_biases[train.items], user_biases, USER_DAMPING
         )
-    users, items = _looked_up(user_biases, test.users), _looked_up(item_biases, test.items)
+    users, items = _look_up(user_biases, test.users), _look_up(item_biases, test.items)
     predicted: Floats = (average + users + items).astype(np.float32)
     return predicted
 
 
-def _damped(where: NDArray[np.int32], rest: Doubles, biases: Doubles, damping: float) -> Doubles:
+def _fit_damped(
+    where: NDArray[np.int32], rest: Doubles, biases: Doubles, damping: float
+) -> Doubles:
     sums = np.bincount(where, weights=rest, minlength=len(biases)).astype(np.float64)
     counts = np.bincount(where, minlength=len(biases))
     fitted: Doubles = sums / (counts + damping)
     return fitted
 
 
-def _looked_up(biases: Doubles, positions: NDArray[np.int32]) -> Doubles:
-    return np.where(positions >= 0, biases[positions], 0.0)
+def _look_up(biases: Doubles, positions: NDArray[np.int32]) -> Doubles:
+    return np.where(positions >= 0, biases[positions.clip(0)], 0.0)

@@ -24,11 +24,11 @@ def by_rating(ratings: NDArray[np.float32], squared: Floats) -> tuple[Group, ...
     values = np.unique(ratings)
     if len(values) <= MOST_VALUES:
         where = np.searchsorted(values, ratings)
-        return _groups([f"{value:g}" for value in values], where, squared)
+        return _count_groups([f"{value:g}" for value in values], where, squared)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, MOST_VALUES + 1)))
     where = np.searchsorted(edges[1:-1], ratings, side="right")
     labels = [f"{low:.3g} – {high:.3g}" for low, high in itertools.pairwise(edges)]
-    return _groups(labels, where, squared)
+    return _count_groups(labels, where, squared)
 
 
 def by_activity(
@@ -36,15 +36,23 @@ def by_activity(
 ) -> tuple[Group, ...]:
     """Return the RMSE by how many ratings of the user training has seen.
 
-    The bounds are the quartiles of all users; ratings of unseen users (position -1) come first.
+    The bounds are the quartiles of all users; ratings of unseen users come first.
     """
     bounds = np.unique(np.quantile(user_counts, QUARTILES, method="lower")).astype(int)
-    where = np.searchsorted(bounds, user_counts[users], side="left") + 1
+    where = np.searchsorted(bounds, user_counts[users.clip(0)], side="left") + 1
     where[users < 0] = 0
     lows = [int(user_counts.min()), *(bounds + 1)]
     highs = [*bounds, int(user_counts.max())]
     labels = [_span(low, high) for low, high in zip(lows, highs, strict=True)]
-    return _groups(["unseen", *labels], where, squared)
+    return _count_groups(["unseen", *labels], where, squared)
+
+
+def by_novelty(
+    users: NDArray[np.int32], items: NDArray[np.int32], squared: Floats
+) -> tuple[Group, ...]:
+    """Return the RMSE of pairs that the network knows, and of those with a new user, item or both."""
+    where = (users < 0) + 2 * (items < 0)
+    return _count_groups(["known", "new user", "new item", "both new"], where, squared)
 
 
 def residuals(errors: Floats, spread: float) -> Histogram:
@@ -53,7 +61,7 @@ def residuals(errors: Floats, spread: float) -> Histogram:
     return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))
 
 
-def _groups(labels: list[str], where: NDArray[np.intp], squared: Floats) -> tuple[Group, ...]:
+def _count_groups(labels: list[str], where: NDArray[np.intp], squared: Floats) -> tuple[Group, ...]:
     counts = np.bincount(where, minlength=len(labels))
     sums = np.bincount(where, weights=squared, minlength=len(labels))
     return tuple(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 REPLICATES = 1000
 BLOCK = 1 << 22
-LONERS = 1024
+FEWEST_USERS = 30
 BOUNDS = (2.5, 97.5)
 
 
@@ -26,8 +26,8 @@ def resampled(users: NDArray[np.int32], *columns: Doubles, seed: int) -> Doubles
     would give intervals that are too narrow, and what we want to know is how a network does for
     users at large. Each replicate weighs every user by a Poisson(1) number, which is the bootstrap
     for large samples (Chamandy et al., "Estimating uncertainty for massive data streams", 2012),
-    and needs but the sums of each user. Users whom training has not seen (position -1) cannot be
-    told apart: their ratings are dealt into `LONERS` groups, as if each came from another user.
+    and needs only the sums of each user. Users whom training has not seen are negative numbers, one
+    for each.
 
     Any figure made of the columns of one call is resampled with the same users, so the interval
     of a difference is that of the difference, not of two independent figures.
@@ -45,16 +45,19 @@ def resampled(users: NDArray[np.int32], *columns: Doubles, seed: int) -> Doubles
     return drawn
 
 
-def interval(figures: Doubles) -> Interval:
-    """Return the figure of the sample, which comes first, with its 95 % interval."""
+def interval(figures: Doubles, n_users: int = FEWEST_USERS) -> Interval | None:
+    """Return the figure of the sample, which comes first, with its 95 % interval.
+
+    None if fewer than `FEWEST_USERS` were resampled: the bootstrap of a handful knows nothing.
+    """
+    if n_users < FEWEST_USERS:
+        return None
     low, high = np.percentile(figures[1:], BOUNDS)
     return Interval(value=float(figures[0]), low=float(low), high=float(high))
 
 
 def _sums_by_user(users: NDArray[np.int32], columns: tuple[Doubles, ...]) -> Doubles:
-    loners = users < 0
-    groups = users + LONERS
-    groups[loners] = np.arange(loners.sum()) % LONERS
+    groups = users - users.min(initial=0)
     counts = np.bincount(groups)
     sums = [counts, *(np.bincount(groups, weights=column) for column in columns)]
     return np.stack([some[counts > 0].astype(np.float64) for some in sums], axis=1)

@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from mftasks import progress
+from mftasks.devices.memory import explain_shortage
 from mftasks.records import Evaluation, RunPlan, SplitRef, TrainResult
 from mftasks.store.workspace import Workspace, network_key, run_key
 
@@ -28,7 +29,7 @@ def evaluate(
 ) -> Evaluation:
     """Score the exported bundle of `network`, as read back from the store, and the baselines.
 
-    Raises `ChecksumMismatch` where the store holds other bytes than training exported.
+    Raises `ChecksumMismatch` if the store holds other bytes than training exported, and `OutOfMemory`.
     """
     key = network_key(run_id, network, "evaluation.json")
     found = workspace.find(key, Evaluation)
@@ -38,12 +39,13 @@ def evaluate(
     split = workspace.read(run_key(run_id, "split.json"), SplitRef)
     result = workspace.read(network_key(run_id, network, "train.json"), TrainResult)
     seed = next(one.seed for one in plan.trainings if one.network == network)
-    evaluation = _evaluated(workspace, split, result, seed, on_tick)
+    with explain_shortage():
+        evaluation = _score(workspace, split, result, seed, on_tick)
     log.info("evaluate %s: RMSE %.4f on %d ratings", network, evaluation.rmse, evaluation.n_ratings)
     return workspace.write(key, evaluation)
 
 
-def _evaluated(
+def _score(
     workspace: Workspace, split: SplitRef, result: TrainResult, seed: int, on_tick: progress.OnTick
 ) -> Evaluation:
     import numpy as np
@@ -56,7 +58,7 @@ def _evaluated(
 
     train, test = (read_part(workspace.fetch(split.parts[name])) for name in ("train", "test"))
     exported = bundle.read({n: workspace.fetch(ref) for n, ref in result.bundle.files.items()})
-    raw = _predicted(exported, test, f"evaluate {result.config.network}", on_tick)
+    raw = _predict(exported, test, f"evaluate {result.config.network}", on_tick)
     errors = _errors(raw, test, split)
     squared = np.square(errors)
     rivals = {name: _errors(guess, test, split) for name, guess in _baselines(train, test).items()}
@@ -64,28 +66,30 @@ def _evaluated(
     n, squares, absolutes, rival_squares = resampled(
         test.users, squared, np.abs(errors), best_rival, seed=seed
     ).T
-    rmses = np.sqrt(squares / n)
-    rmse, mae = interval(rmses), interval(absolutes / n)
+    rmses, maes = np.sqrt(squares / n), absolutes / n
+    n_users = len(np.unique(test.users))
     return Evaluation(
         network=result.config.network,
         split_fingerprint=split.fingerprint,
         bundle=result.bundle,
         n_ratings=len(test.ratings),
         n_fallback=int(np.count_nonzero((test.users < 0) | (test.items < 0))),
-        rmse=rmse.value,
+        n_users=n_users,
+        rmse=float(rmses[0]),
         rmse_raw=pooled(raw, test.ratings).rmse,
-        mae=mae.value,
-        rmse_interval=rmse,
-        mae_interval=mae,
+        mae=float(maes[0]),
+        rmse_interval=interval(rmses, n_users),
+        mae_interval=interval(maes, n_users),
         baselines={name: float(np.sqrt(np.mean(rival**2))) for name, rival in rivals.items()},
-        gain=interval(np.sqrt(rival_squares / n) - rmses),
+        gain=interval(np.sqrt(rival_squares / n) - rmses, n_users),
         by_rating=groups.by_rating(test.ratings, squared),
         by_activity=groups.by_activity(test.users, exported.tables.user_counts, squared),
+        by_novelty=groups.by_novelty(test.users, test.items, squared),
         residuals=groups.residuals(errors, split.max_rating - split.min_rating),
     )
 
 
-def _predicted(exported: Bundle, test: Part, work: str, on_tick: progress.OnTick) -> Floats:
+def _predict(exported: Bundle, test: Part, work: str, on_tick: progress.OnTick) -> Floats:
     import numpy as np
 
     n = len(test.ratings)

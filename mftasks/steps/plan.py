@@ -29,7 +29,7 @@ FITTING_STRATEGY = {"fold": "canonical", "test_fraction": "hash", "test_from": "
 DEFAULTS: dict[str, dict[str, Any]] = {
     "canonical": {"fold": 1},
     "hash": {"test_fraction": 0.2},
-    "temporal": {},
+    "temporal": {"valid_fraction": None},  # as long as the test part
 }
 LEAST_FRACTION = 0.001
 TRAIN_FIELDS = frozenset(params.schemas(TrainConfig))
@@ -156,12 +156,13 @@ def _check_split(config: SplitConfig, dataset: str, asked: Mapping[str, Any]) ->
             f"split 'canonical' has folds of ml-100k only, not of {quote(dataset)}; "
             "choose hash or temporal"
         )
-    if 0 < config.valid_fraction < LEAST_FRACTION:
+    valid_fraction = config.valid_fraction or 0
+    if 0 < valid_fraction < LEAST_FRACTION:
         raise InvalidPlan(
             f"valid_fraction {config.valid_fraction} leaves nothing to validate on; "
             f"it must be 0 for no validation part, or from {LEAST_FRACTION}"
         )
-    if config.strategy == "hash" and (config.test_fraction or 0) + config.valid_fraction >= 1:
+    if config.strategy == "hash" and (config.test_fraction or 0) + valid_fraction >= 1:
         raise InvalidPlan(
             f"test_fraction {config.test_fraction} and valid_fraction {config.valid_fraction} "
             "leave nothing to train on; their sum must be below 1"

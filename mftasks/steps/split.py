@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,8 +35,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raise it whenever the same data and configuration would give other parts, or other bytes."""
+
+MOSTLY = 0.5
+FEWEST_USERS = 30
 
 _NAMES = {"train": splitting.TRAIN, "valid": splitting.VALID, "test": splitting.TEST}
 
@@ -42,8 +47,8 @@ _NAMES = {"train": splitting.TRAIN, "valid": splitting.VALID, "test": splitting.
 def split(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silent) -> SplitRef:
     """Part the validated data set as the plan says, and return references to the parts.
 
-    Raises `InvalidPlan` where the train or the test part would be empty, or where the strategy
-    needs timestamps that the data lack.
+    Raises `InvalidPlan` if the train or the test part would be empty, if no test rating is of a user
+    and an item that training knows, or if the strategy needs timestamps that the data lack.
     """
     key = run_key(run_id, "split.json")
     done = workspace.find(key, SplitRef)
@@ -57,17 +62,19 @@ def split(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silen
     if made is None:
         table = formats.read(workspace.fetch(dataset.ratings), dataset.format)
         on_tick(Tick(work="split", done=0, total=table.n_ratings, unit="ratings"))
-        made = workspace.write(made_key, _made(workspace, table, dataset.sha256, config))
+        made = workspace.write(made_key, _cut(workspace, table, dataset.sha256, config))
         on_tick(Tick(work="split", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
     sizes = ", ".join(f"{name} {size.n_ratings:,}" for name, size in made.sizes.items())
     log.info("%s: %s, fingerprint %s", run_id, sizes, made.fingerprint)
+    for warning in made.warnings:
+        log.warning("%s: %s", run_id, warning)
     return workspace.write(key, made)
 
 
 def fingerprint(dataset_sha256: str, config: SplitConfig) -> str:
     """Return what identifies a split: two RMSEs compare only where it is equal."""
-    said = msgspec.json.encode([FORMAT_VERSION, dataset_sha256, config], order="deterministic")
-    return hashlib.sha256(said).hexdigest()
+    content = msgspec.json.encode([FORMAT_VERSION, dataset_sha256, config], order="deterministic")
+    return hashlib.sha256(content).hexdigest()
 
 
 def _refuse_foldless(dataset: DatasetRef, config: SplitConfig) -> None:
@@ -77,32 +84,40 @@ def _refuse_foldless(dataset: DatasetRef, config: SplitConfig) -> None:
         )
 
 
-def _made(
+def _cut(
     workspace: Workspace, table: RatingsTable, dataset_sha256: str, config: SplitConfig
 ) -> SplitRef:
     rows = _rows_by_part(table, splitting.assign(table, config))
     _refuse_empty(rows, config)
-    user_rows, user_ids = _seen(table.users, rows["train"])
-    item_rows, item_ids = _seen(table.items, rows["train"])
+    user_rows, user_ids = _number(table.users, rows["train"])
+    item_rows, item_ids = _number(table.items, rows["train"])
     mark = fingerprint(dataset_sha256, config)
-    blobs, sizes = {}, {}
+    parts, sizes = {}, {}
     for name, chosen in rows.items():
         users, items = table.users.codes[chosen], table.items.codes[chosen]
-        part = Part(user_rows[users], item_rows[items], table.ratings[chosen])
-        sizes[name] = _size(part, users, items)
-        blobs[name] = workspace.put_blob(f"splits/{mark}/{name}.npz", to_npz(part))
+        parts[name] = Part(user_rows[users], item_rows[items], table.ratings[chosen])
+        sizes[name] = _size(parts[name], users, items)
+    _refuse_unknown(sizes["test"], config)
+    left_out = table.n_ratings - sum(len(chosen) for chosen in rows.values())
+    if left_out:
+        sizes["left_out"] = PartSize(n_ratings=left_out, n_users=0, n_items=0)
     vocabulary = to_npz(Vocabulary(user_ids, item_ids))
     trained = table.ratings[rows["train"]]
     return SplitRef(
         config=config,
         dataset_sha256=dataset_sha256,
         fingerprint=mark,
-        parts=blobs,
+        parts={
+            name: workspace.put_blob(f"splits/{mark}/{name}.npz", to_npz(part))
+            for name, part in parts.items()
+        },
         vocabulary=workspace.put_blob(f"splits/{mark}/vocabulary.npz", vocabulary),
         sizes=sizes,
         mean_rating=float(trained.mean(dtype="float64")),
         min_rating=float(trained.min()),
         max_rating=float(trained.max()),
+        valid_from=_valid_from(table, rows, config),
+        warnings=tuple(_warn(sizes)),
     )
 
 
@@ -122,16 +137,55 @@ def _refuse_empty(rows: dict[str, NDArray[np.intp]], config: SplitConfig) -> Non
             counts = ", ".join(f"{part} {len(chosen):,}" for part, chosen in rows.items())
             raise InvalidPlan(
                 f"split {config.strategy!r} leaves the {name} part empty ({counts}); "
-                "mend test_fraction, test_from or as_of"
+                "change test_fraction, test_from or as_of"
             )
 
 
-def _seen(ids: EncodedIds, train: NDArray[np.intp]) -> tuple[NDArray[np.int32], Ids]:
-    """Return the vocabulary row of each known id, -1 where training lacks it, and its ids."""
+def _refuse_unknown(test: PartSize, config: SplitConfig) -> None:
+    if test.n_unseen_ratings == test.n_ratings:
+        raise InvalidPlan(
+            f"split {config.strategy!r} leaves no test rating of which training knows the user and "
+            f"the item: all {test.n_ratings:,} would be predicted by means, and no network be tested; "
+            "take more data, a smaller test_fraction, a later test_from, or split 'hash'"
+        )
+
+
+def _warn(sizes: dict[str, PartSize]) -> Iterator[str]:
+    """Say what makes a part a poor measure of a network."""
+    for name in ("valid", "test"):
+        part = sizes.get(name)
+        if part is None:
+            continue
+        share = part.n_unseen_ratings / part.n_ratings
+        if share >= MOSTLY:
+            yield (
+                f"{share:.0%} of the {name} part's {part.n_ratings:,} ratings are of users or items "
+                "that training does not know, and are predicted by means"
+            )
+        if part.n_users < FEWEST_USERS:
+            yield (
+                f"the {name} part has {part.n_users} users; figures of fewer than {FEWEST_USERS} "
+                "depend on who they happen to be"
+            )
+
+
+def _valid_from(
+    table: RatingsTable, rows: dict[str, NDArray[np.intp]], config: SplitConfig
+) -> datetime | None:
+    if config.strategy != "temporal" or table.timestamps is None or "valid" not in rows:
+        return None
+    return datetime.fromtimestamp(int(table.timestamps[rows["valid"]].min()), UTC)
+
+
+def _number(ids: EncodedIds, train: NDArray[np.intp]) -> tuple[NDArray[np.int32], Ids]:
+    """Return the vocabulary row of each id, and the vocabulary.
+
+    The ids that training lacks count down from -1, so that they can be told apart.
+    """
     import numpy as np
 
     seen = np.bincount(ids.codes[train], minlength=len(ids.known)) > 0
-    rows = np.where(seen, np.cumsum(seen) - 1, -1).astype(np.int32)
+    rows = np.where(seen, np.cumsum(seen) - 1, -np.cumsum(~seen)).astype(np.int32)
     return rows, ids.known[seen]
 
 

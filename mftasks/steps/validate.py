@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mftasks import progress
-from mftasks.data import catalog, checks, formats
+from mftasks.data import catalog, checks, formats, splitting
 from mftasks.data.checks import Expected
-from mftasks.errors import InvalidDataset
+from mftasks.data.table import RatingsTable
+from mftasks.errors import InvalidDataset, InvalidPlan
 from mftasks.progress import Tick
 from mftasks.records import Check, DatasetRef, Histogram, Profile, RunPlan, SplitConfig
 from mftasks.store.workspace import Workspace, run_key
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mftasks.data.table import RatingsTable
     from mftasks.progress import OnTick
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def validate(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
     made = checks.check(table, _expected(plan.dataset, plan.split))
     _refuse_failed(dataset, made)
     on_tick(Tick(work="validate", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
-    return workspace.write(key, _profile(dataset, table, made))
+    return workspace.write(key, _profile(dataset, _leave_out(table, plan.split), made))
 
 
 def _read(workspace: Workspace, dataset: DatasetRef) -> RatingsTable:
@@ -80,8 +80,27 @@ def _refuse_failed(dataset: DatasetRef, made: tuple[Check, ...]) -> None:
         )
 
 
+def _leave_out(table: RatingsTable, split: SplitConfig) -> RatingsTable:
+    """Return the ratings that the run is about: those before `as_of`, if there is such a moment."""
+    if split.as_of is None:
+        return table
+    chosen = splitting.before(table, split)
+    if not chosen.any():
+        raise InvalidPlan(
+            f"as_of {split.as_of:%Y-%m-%d %H:%M} leaves out all {table.n_ratings:,} ratings; "
+            "choose a later moment"
+        )
+    return RatingsTable(
+        table.users._replace(codes=table.users.codes[chosen]),
+        table.items._replace(codes=table.items.codes[chosen]),
+        table.ratings[chosen],
+        table.timestamps[chosen] if table.timestamps is not None else None,
+    )
+
+
 def _profile(dataset: DatasetRef, table: RatingsTable, made: tuple[Check, ...]) -> Profile:
-    n_users, n_items = len(table.users.known), len(table.items.known)
+    per_user, per_item = (_count(ids.codes) for ids in (table.users, table.items))
+    n_users, n_items = len(per_user), len(per_item)
     moments = _plausible(table)
     return Profile(
         dataset=dataset,
@@ -93,8 +112,8 @@ def _profile(dataset: DatasetRef, table: RatingsTable, made: tuple[Check, ...]) 
         rating_counts=_rating_counts(table.ratings),
         first_rated=_moment(moments.min()) if len(moments) else None,
         last_rated=_moment(moments.max()) if len(moments) else None,
-        ratings_per_user=_activity(table.users.codes),
-        ratings_per_item=_activity(table.items.codes),
+        ratings_per_user=_activity(per_user),
+        ratings_per_item=_activity(per_item),
         ratings_per_month=_by_month(moments),
         checks=made,
     )
@@ -126,11 +145,18 @@ def _rating_counts(ratings: NDArray[np.float32]) -> dict[str, int]:
     }
 
 
-def _activity(codes: NDArray[np.int32]) -> Histogram:
+def _count(codes: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Return the number of ratings of each user or item that has any."""
+    import numpy as np
+
+    counts = np.bincount(codes)
+    return counts[counts > 0]
+
+
+def _activity(each: NDArray[np.intp]) -> Histogram:
     """Count users (or items) by how many ratings they have, in bins that double: 1, 2–3, 4–7, …."""
     import numpy as np
 
-    each = np.bincount(codes)
     edges = 2.0 ** np.arange(int(each.max()).bit_length() + 1)
     counts, _ = np.histogram(each, edges)
     return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))

@@ -144,8 +144,47 @@ def test_temporal_tests_on_what_came_at_the_moment_or_after_it():
     assigned = splitting.assign(of, SplitConfig(strategy="temporal", test_from=moment))
     assert (of.timestamps[assigned == splitting.TEST] >= 1_000_015_000).all()
     assert (of.timestamps[assigned != splitting.TEST] < 1_000_015_000).all()
-    before = assigned[of.timestamps < 1_000_015_000]
-    assert share(before, splitting.VALID) == pytest.approx(0.1, abs=0.01)
+
+
+def test_temporal_validates_on_the_last_time_before_the_test():
+    of = table()
+    moment = datetime.fromtimestamp(1_000_015_000, UTC)
+    config = SplitConfig(strategy="temporal", test_from=moment, valid_fraction=None)
+    assigned = splitting.assign(of, config)
+    first = of.timestamps[assigned == splitting.VALID].min()
+    assert of.timestamps[assigned == splitting.TRAIN].max() < first
+    past = assigned[of.timestamps < 1_000_015_000]
+    tested = share(assigned, splitting.TEST)
+    assert share(past, splitting.VALID) == pytest.approx(tested, abs=0.001)
+    fixed = SplitConfig(strategy="temporal", test_from=moment, valid_fraction=0.1)
+    past = splitting.assign(of, fixed)[of.timestamps < 1_000_015_000]
+    assert share(past, splitting.VALID) == pytest.approx(0.1, abs=0.001)
+
+
+def test_the_validation_part_of_a_short_past_leaves_half_of_it_for_training():
+    moment = datetime.fromtimestamp(1_000_002_000, UTC)
+    config = SplitConfig(strategy="temporal", test_from=moment, valid_fraction=None)
+    past = splitting.assign(table(), config)[:2000]
+    assert share(past, splitting.VALID) == 0.5
+
+
+def test_ratings_after_as_of_have_no_say_in_the_validation_part():
+    of = table()
+    ends = datetime.fromtimestamp(1_000_015_000, UTC)
+    as_of = datetime.fromtimestamp(1_000_016_000, UTC)
+    config = SplitConfig(strategy="temporal", test_from=ends, as_of=as_of, valid_fraction=None)
+    assigned = splitting.assign(of, config)
+    assert np.count_nonzero(assigned == splitting.TEST) == 1000
+    assert np.count_nonzero(assigned == splitting.VALID) == pytest.approx(15_000 / 16, abs=1)
+
+
+def test_ratings_of_one_moment_stay_together_in_time():
+    of = table()
+    of.timestamps[:] = of.timestamps // 1000 * 1000
+    moment = datetime.fromtimestamp(1_000_015_000, UTC)
+    config = SplitConfig(strategy="temporal", test_from=moment, valid_fraction=0.05)
+    assigned = splitting.assign(of, config)
+    assert np.unique(of.timestamps[assigned == splitting.VALID]).tolist() == [1_000_014_000]
 
 
 @pytest.mark.parametrize("zone", [UTC, None])

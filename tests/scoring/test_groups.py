@@ -40,6 +40,20 @@ def test_ratings_of_unseen_users_are_a_group_of_their_own() -> None:
     assert [(one.label, one.rmse) for one in found] == [("unseen", 2.0), ("3", 0.0)]
 
 
+def test_many_unseen_users_are_one_group() -> None:
+    users = np.array([-1, -2, -300, 0], np.int32)
+    found = groups.by_activity(users, np.array([3], np.int32), SQUARED)
+    assert [(one.label, one.n_ratings) for one in found] == [("unseen", 3), ("3", 1)]
+
+
+def test_known_pairs_and_new_ones_are_apart() -> None:
+    users, items = np.array([0, -1, 0, -7], np.int32), np.array([0, 1, -4, -2], np.int32)
+    found = groups.by_novelty(users, items, SQUARED)
+    assert [(one.label, one.n_ratings, one.rmse) for one in found] == [
+        *(("known", 1, 2.0), ("new user", 1, 0.0), ("new item", 1, 1.0), ("both new", 1, 3.0))
+    ]
+
+
 def test_users_who_are_all_alike_are_one_group() -> None:
     found = groups.by_activity(np.arange(4, dtype=np.int32), np.full(4, 20, np.int32), SQUARED)
     assert [(one.label, one.n_ratings) for one in found] == [("20", 4)]

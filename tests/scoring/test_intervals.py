@@ -45,13 +45,28 @@ def test_the_interval_of_a_difference_is_narrower_than_its_parts() -> None:
     assert gain.low > 0
 
 
-def test_ratings_of_unseen_users_are_resampled_one_by_one() -> None:
-    random = np.random.default_rng(4)
-    squared = random.exponential(1, 20_000)
-    n, total = resampled(np.full(20_000, -1, np.int32), squared, seed=4).T
-    found = interval(total / n)
-    expected = 2 * 1.96 * squared.std() / np.sqrt(20_000)
-    assert found.high - found.low == pytest.approx(expected, rel=0.15)
+def test_ratings_of_an_unseen_user_go_together_as_those_of_a_known_one() -> None:
+    users, squared = simulated(150, 20, 4)
+    n, total = resampled(users, squared, seed=4).T
+    known = interval(total / n)
+    n, total = resampled(-1 - users, squared, seed=4).T
+    unseen = interval(total / n)
+    assert known is not None
+    assert unseen is not None
+    assert unseen.value == pytest.approx(known.value)
+    assert unseen.high - unseen.low == pytest.approx(known.high - known.low, rel=0.1)
+
+
+def test_unseen_and_known_users_are_not_mixed_up() -> None:
+    users, squared = simulated(150, 20, 4)
+    assert np.array_equal(resampled(users - 75, squared, seed=4), resampled(users, squared, seed=4))
+
+
+def test_too_few_users_have_no_interval() -> None:
+    users, squared = simulated(29, 8, 1)
+    n, total = resampled(users, squared, seed=1).T
+    assert interval(total / n, n_users=29) is None
+    assert interval(total / n, n_users=30) is not None
 
 
 def test_one_user_alone_gives_an_interval_of_no_width() -> None:

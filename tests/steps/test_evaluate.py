@@ -49,6 +49,7 @@ def test_intervals_hold_their_figures(evaluation: Evaluation) -> None:
         (evaluation.rmse, evaluation.rmse_interval),
         (evaluation.mae, evaluation.mae_interval),
     ):
+        assert interval is not None
         assert figure == interval.value
         assert interval.low < figure < interval.high
     assert evaluation.gain is not None
@@ -61,7 +62,7 @@ def test_both_baselines_are_scored(evaluation: Evaluation) -> None:
 
 
 def test_every_test_rating_is_in_one_group_and_one_bin(evaluation: Evaluation) -> None:
-    for groups in (evaluation.by_rating, evaluation.by_activity):
+    for groups in (evaluation.by_rating, evaluation.by_activity, evaluation.by_novelty):
         assert sum(group.n_ratings for group in groups) == evaluation.n_ratings
         pooled = sum(group.rmse**2 * group.n_ratings for group in groups) / evaluation.n_ratings
         assert pooled**0.5 == pytest.approx(evaluation.rmse)
@@ -98,7 +99,7 @@ def test_unseen_ids_are_scored_by_fallback_and_counted(workspace: Workspace) -> 
     split = workspace.read(run_key(RUN, "split.json"), SplitRef)
     test = read_part(workspace.fetch(split.parts["test"]))
     users, items = test.users.copy(), test.items.copy()
-    users[:10], items[5:12] = -1, -1
+    users[:10], items[5:12] = -1 - np.arange(10) * 40, -90
     from mftasks.data.arrays import to_npz
 
     blob = workspace.put_blob(
@@ -111,6 +112,9 @@ def test_unseen_ids_are_scored_by_fallback_and_counted(workspace: Workspace) -> 
     workspace.store.delete(KEY)
     evaluation = evaluate(workspace, RUN, "mlp")
     assert evaluation.n_fallback == 12
+    assert [(group.label, group.n_ratings) for group in evaluation.by_novelty] == [
+        *(("known", evaluation.n_ratings - 12), ("new user", 5), ("new item", 2), ("both new", 5))
+    ]
     assert (evaluation.by_activity[0].label, evaluation.by_activity[0].n_ratings) == ("unseen", 10)
 
 

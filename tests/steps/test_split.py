@@ -58,8 +58,8 @@ def rows_of(workspace: Workspace, ref: SplitRef, name: str) -> list[tuple[int, i
     """Return a part's ratings with ids in place of positions; an unseen id is -1."""
     part = read_part(workspace.fetch(ref.parts[name]))
     users, items = read_vocabulary(workspace.fetch(ref.vocabulary))
-    user_ids = np.append(users, -1)[part.users]
-    item_ids = np.append(items, -1)[part.items]
+    user_ids = np.append(users, -1)[part.users.clip(-1)]
+    item_ids = np.append(items, -1)[part.items.clip(-1)]
     triples = zip(user_ids.tolist(), item_ids.tolist(), part.ratings.tolist(), strict=True)
     return list(triples)
 
@@ -118,6 +118,65 @@ def test_users_and_items_that_training_has_not_seen_are_counted(
     assert sorted(rows_of(workspace, ref, "test")) == [
         *((-1, -1, 3.0), (-1, 1, 2.0), (1, -1, 3.0), (2, -1, 1.0), (2, 2, 4.0))
     ]
+
+
+def test_users_that_training_has_not_seen_can_be_told_apart(workspace: Workspace, tmp_path: Path):
+    rows = [(1, item, 3.0, 1_000_000_000) for item in range(1, 5)]
+    rows += [(2, 9, 4.0, 1_000_000_000), (2, 1, 3.0, 1_100_000_000)]
+    rows += [(user, item, 3.0, 1_100_000_000) for user in (7, 8, 9) for item in (1, 2, 50, 60)]
+    moment = datetime.fromtimestamp(1_100_000_000, UTC)
+    config = SplitConfig(strategy="temporal", test_from=moment, valid_fraction=0.0)
+    ref = split(workspace, prepared(workspace, tmp_path, rows, config))
+    part = read_part(workspace.fetch(ref.parts["test"]))
+    unseen = part.users[part.users < 0]
+    assert np.unique(unseen, return_counts=True)[1].tolist() == [4, 4, 4]
+    assert len(np.unique(part.items[part.items < 0])) == 2
+
+
+def warm_and_cold(n_warm: int, n_cold: int) -> list[Row]:
+    """Return a past of 40 users and 40 items, and a test of known pairs and of new users."""
+    pairs = [(user, (user + step) % 40) for step in range(40) for user in range(40)]
+    warm = [(*pair, 3.0, 1_100_000_000) for pair in pairs[:n_warm]]
+    past = [(*pair, 4.0, 1_000_000_000) for pair in pairs[n_warm:]]
+    return past + warm + [(100 + n, n % 40, 2.0, 1_100_000_000) for n in range(n_cold)]
+
+
+TEMPORAL = SplitConfig(
+    strategy="temporal", test_from=datetime.fromtimestamp(1_100_000_000, UTC), valid_fraction=0.0
+)
+
+
+def test_a_test_part_without_a_known_pair_is_refused(workspace: Workspace, tmp_path: Path):
+    prepared(workspace, tmp_path, warm_and_cold(0, 50), TEMPORAL)
+    with pytest.raises(InvalidPlan, match="all 50 would be predicted by means"):
+        split(workspace, "a")
+    assert workspace.store.list("splits/") == []
+
+
+def test_a_test_part_of_mostly_unknown_pairs_is_warned_of(workspace: Workspace, tmp_path: Path):
+    mostly = split(workspace, prepared(workspace, tmp_path, warm_and_cold(39, 50), TEMPORAL))
+    assert mostly.warnings[0].startswith("56% of the test part's 89 ratings are of users or items")
+    hardly = split(workspace, prepared(workspace, tmp_path, warm_and_cold(900, 50), TEMPORAL, "b"))
+    assert hardly.warnings == ()
+
+
+def test_a_test_part_of_few_users_is_warned_of(workspace: Workspace, tmp_path: Path):
+    ref = split(workspace, prepared(workspace, tmp_path, warm_and_cold(25, 0), TEMPORAL))
+    assert ref.warnings == (
+        "the test part has 25 users; figures of fewer than 30 depend on who they happen to be",
+    )
+
+
+def test_what_as_of_leaves_out_is_counted(workspace: Workspace, tmp_path: Path):
+    rows = some_rows()
+    as_of = datetime.fromtimestamp(1_000_001_000, UTC)
+    config = msgspec.structs.replace(HASH, as_of=as_of)
+    ref = split(workspace, prepared(workspace, tmp_path, rows, config))
+    assert ref.sizes["left_out"].n_ratings == len(rows) - 1000
+    profile = workspace.read(run_key("a", "profile.json"), Profile)
+    assert profile.n_ratings == 1000
+    assert profile.n_users == len({row[0] for row in rows[:1000]})
+    assert sum(profile.ratings_per_user.counts) == profile.n_users
 
 
 def test_string_ids_are_split_as_well(workspace: Workspace, tmp_path: Path):

@@ -88,7 +88,7 @@ def _checks(*failed: int) -> Iterator[Gauge]:
 
 
 def _of_evaluation(evaluation: Evaluation, tags: dict[str, str]) -> Iterator[Gauge]:
-    yield from _interval("mf.evaluate.rmse", evaluation.rmse_interval, tags)
+    yield from _interval("mf.evaluate.rmse", evaluation.rmse, evaluation.rmse_interval, tags)
     yield Gauge("mf.evaluate.mae", evaluation.mae, tags)
     yield Gauge("mf.evaluate.baseline_rmse", min(evaluation.baselines.values()), tags)
 
@@ -96,17 +96,19 @@ def _of_evaluation(evaluation: Evaluation, tags: dict[str, str]) -> Iterator[Gau
 def _of_manifest(manifest: Manifest) -> Iterator[Gauge]:
     tags = tags_of(network=manifest.best, dataset=manifest.dataset.name)
     best = find_best(manifest)
-    if best.rmse_interval is not None:
-        yield from _interval("mf.publish.rmse", best.rmse_interval, tags)
+    yield from _interval("mf.publish.rmse", best.rmse, best.rmse_interval, tags)
     yield Gauge("mf.publish.files", len(manifest.files), tags)
     yield Gauge("mf.publish.bytes", sum(file.n_bytes for file in manifest.files), tags)
     yield Gauge("mf.publish.timestamp_seconds", manifest.published_at.timestamp(), tags)
 
 
-def _interval(name: str, interval: Interval, tags: dict[str, str]) -> Iterator[Gauge]:
-    yield Gauge(name, interval.value, tags)
-    yield Gauge(f"{name}_low", interval.low, tags)
-    yield Gauge(f"{name}_high", interval.high, tags)
+def _interval(
+    name: str, value: float, interval: Interval | None, tags: dict[str, str]
+) -> Iterator[Gauge]:
+    yield Gauge(name, value, tags)
+    if interval is not None:
+        yield Gauge(f"{name}_low", interval.low, tags)
+        yield Gauge(f"{name}_high", interval.high, tags)
 
 
 def _store_failed(step: str) -> None:
