@@ -238,7 +238,7 @@ def test_an_empty_part_is_refused_with_the_counts(
 
 def test_canonical_is_refused_where_there_are_no_folds(workspace: Workspace, tmp_path: Path):
     prepared(workspace, tmp_path, some_rows(), SplitConfig(strategy="canonical", fold=1))
-    with pytest.raises(InvalidPlan, match="split 'canonical' of a, which has no folds; expected"):
+    with pytest.raises(InvalidPlan, match=r"split 'canonical' of a-\w+, which has no folds"):
         split(workspace, "a")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_all_errors_are_listed_and_nothing_is_written(workspace: Workspace, tmp_
     with pytest.raises(InvalidDataset) as caught:
         validate(workspace, "a")
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("mine from file:///")
+    assert re.match(r"mine-[0-9a-f]{8} from file:///", lines[0])
     assert "breaks 5 of" in lines[0]
     assert [line.partition(":")[0] for line in lines[1:]] == [
         "- rating is there",
@@ -83,7 +84,7 @@ def test_a_file_that_cannot_be_read_is_named(workspace: Workspace, tmp_path: Pat
     with pytest.raises(InvalidDataset) as caught:
         validate(workspace, "a")
     assert str(caught.value) == (
-        f"mine from {ref.source}: line 2, column rating: 'good'; expected a number"
+        f"{ref.name} from {ref.source}: line 2, column rating: 'good'; expected a number"
     )
 
 
@@ -97,7 +98,7 @@ def test_warnings_are_reported_and_do_not_stop_the_run(
     assert [(check.name, check.severity) for check in warned] == [
         ("timestamp is plausible", "warning")
     ]
-    assert "mine: timestamp is plausible: 1 of 5" in caplog.text
+    assert f"{profile.dataset.name}: timestamp is plausible: 1 of 5" in caplog.text
     assert profile.first_rated == datetime.fromtimestamp(876893171, UTC)
 
 
