@@ -62,7 +62,7 @@ LATEST = Path("output/latest")
 def main() -> None:
     """Run the command line; exits with the code that belongs to the error."""
     threads.bound()
-    terminal.log_to_stderr()
+    terminal.log_to_stderr(timed=os.environ.get("MF_PROGRESS") != "json")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:

@@ -43,14 +43,17 @@ def print_error(message: str) -> None:
     console(stderr=True).print(text, soft_wrap=True)
 
 
-def log_to_stderr() -> None:
-    """Log in colour to a person at a terminal, and as plain lines to a file."""
+def log_to_stderr(*, timed: bool = True) -> None:
+    """Log in colour to a person at a terminal, and as plain lines to a file.
+
+    Lines that a parent process logs again are not `timed`: the parent adds the time.
+    """
     if sys.stderr.isatty():
         handler: logging.Handler = RichHandler(console=Console(stderr=True), show_path=False)
         handler.setFormatter(_Printable("%(message)s"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(_Printable("%(asctime)s %(message)s"))
+        handler.setFormatter(_Printable("%(asctime)s %(message)s" if timed else "%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)
 

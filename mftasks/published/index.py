@@ -2,9 +2,9 @@
 
     index/<data set>/<time of publication>.<run id>.json
 
-A key alone says of which data set a run is, and since when: the newest run of each data set costs
-one listing. Rows are copied from manifests. `repair` writes those that are lost and removes those
-whose run is gone; a row that cannot be read is written again when it is read.
+A key alone holds the data set of a run and when it was published, so that finding the newest run of
+each data set costs one listing. Rows are copied from manifests: `repair` writes the rows that are lost
+and removes those whose run is gone, and a row that cannot be read is written again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ READ_AT_ONCE = 16
 
 
 class Entry(NamedTuple):
-    """What the key of a row says; entries are ordered by `published`, a time in UTC."""
+    """The key of a row, in parts; entries are ordered by `published`, a time in UTC."""
 
     published: str
     run_id: str
@@ -58,7 +58,7 @@ def find(store: Store, dataset: str | None = None) -> list[Entry]:
 
 
 def read(workspace: Workspace, entries: Iterable[Entry]) -> Iterator[RunRow]:
-    """Give the row of each entry, in order; one that neither row nor manifest tell is left out."""
+    """Give the row of each entry, in order, without those whose row and manifest cannot be read."""
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         yield from filter(None, pool.map(lambda entry: _read_row(workspace, entry), entries))
 

@@ -2,9 +2,10 @@
 
 Command line: `python -m mftasks prune --days 90 --dry-run`
 
-A run stays, whatever its age, if it is a champion, the newest published run of its data set, or one
-of which neither row nor manifest can be read. The marker that means "this is whole" is deleted before the files that
-it vouches for: nobody sees half a run, and the next prune finishes what an interrupted one left.
+A run stays, whatever its age, if it is a champion or the newest published run of its data set, or if
+neither its row nor its manifest can be read. The marker that means "this is whole" is deleted before
+the files that it vouches for. So nobody sees half a run, and the next prune finishes what an
+interrupted one left.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def verify_file(path: Path, file: PublishedFile) -> Path:
     except OSError as error:
         raise MissingRecord(f"{path} is not there, though the manifest lists it") from error
     if found != file.sha256:
-        raise ChecksumMismatch(f"{path} has sha256 {found}, but the manifest says {file.sha256}")
+        raise ChecksumMismatch(f"{path} has sha256 {found}, but the manifest lists {file.sha256}")
     return path
 
 

@@ -64,7 +64,7 @@ class Counting:
         return ask
 
 
-def test_publishing_writes_a_row_that_says_what_lists_show(tmp_path: Path) -> None:
+def test_publishing_writes_a_row_with_what_lists_show(tmp_path: Path) -> None:
     workspace = reported_run(tmp_path)
     manifest = publish(workspace, RUN)
     [entry] = index.find(workspace.store)

@@ -119,7 +119,7 @@ def test_an_empty_store_is_filled_from_the_cache(
 
 
 @pytest.mark.parametrize("harm", ["altered", "gone"])
-def test_a_cache_that_was_harmed_is_not_trusted(
+def test_a_damaged_cache_is_not_trusted(
     harm: str, workspace: Workspace, site: Web, monkeypatch, tmp_path: Path
 ):
     ratings = published(monkeypatch, site, "ml-1m")
@@ -208,7 +208,7 @@ def test_download_before_plan_is_refused(workspace: Workspace):
         download(workspace, "a")
 
 
-def test_a_file_of_ones_own_is_copied_by_its_content(workspace: Workspace, tmp_path: Path):
+def test_a_file_of_the_user_is_copied_by_its_content(workspace: Workspace, tmp_path: Path):
     path = tmp_path / "My Shop.csv"
     path.write_text("user_id,item_id,rating\nana,x,3\n")
     ref = download(workspace, planned(workspace, path.as_uri()))
@@ -225,7 +225,7 @@ def test_a_file_of_ones_own_is_copied_by_its_content(workspace: Workspace, tmp_p
     assert workspace.store.get(ref.ratings.key) == first
 
 
-def test_an_object_of_ones_own_is_read_from_s3(s3_workspace: Workspace, tmp_path: Path):
+def test_an_object_of_the_user_is_read_from_s3(s3_workspace: Workspace, tmp_path: Path):
     path = tmp_path / "mine.parquet"
     columns = {"user_id": ["ana", "bob"], "item_id": [1, 2], "rating": [3.0, 4.5]}
     pq.write_table(pa.table(columns), path)
