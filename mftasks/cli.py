@@ -185,9 +185,7 @@ def list_runs(dataset: DatasetOption = None, store: StoreOption = None) -> None:
 
     workspace = _open_workspace(store)
     name = catalog.identify(dataset) if dataset else None
-    out.print(
-        results.tabulate_runs(index.read(workspace, reversed(index.find(workspace.store, name))))
-    )
+    out.print(results.tabulate_runs(index.read(workspace, reversed(index.find(workspace, name)))))
 
 
 @app.command()

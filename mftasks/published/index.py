@@ -24,7 +24,6 @@ from mftasks.store.workspace import JSON
 
 if TYPE_CHECKING:
     from mftasks.records import Manifest
-    from mftasks.store import Store
     from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -51,10 +50,13 @@ def put(workspace: Workspace, manifest: Manifest) -> None:
     workspace.store.put(_entry_of(manifest).key, data, JSON)
 
 
-def find(store: Store, dataset: str | None = None) -> list[Entry]:
-    """Return an entry for each published run, of one data set or of all, the oldest first."""
-    keys = store.list(INDEX if dataset is None else f"{INDEX}{dataset}/")
-    return sorted(entry for entry in map(_parse, keys) if entry)
+def find(workspace: Workspace, dataset: str | None = None) -> list[Entry]:
+    """Return an entry for each published run, of one data set or of all, the oldest first.
+
+    If there is none, the index may be lost: it is repaired first.
+    """
+    found = _list(workspace, INDEX if dataset is None else f"{INDEX}{dataset}/")
+    return found or [one for one in repair(workspace) if dataset in (None, one.dataset)]
 
 
 def read(workspace: Workspace, entries: Iterable[Entry]) -> Iterator[RunRow]:
@@ -68,7 +70,7 @@ def repair(workspace: Workspace) -> list[Entry]:
 
     Rows are listed first: a run that is published meanwhile has its manifest before its row.
     """
-    entries = find(workspace.store)
+    entries = _list(workspace, INDEX)
     published = find_published(workspace.store.list("runs/"))
     newest = {entry.run_id: entry for entry in entries if entry.run_id in published}
     workspace.store.delete_many(entry.key for entry in entries if entry not in newest.values())
@@ -81,6 +83,10 @@ def find_published(keys: Iterable[str]) -> set[str]:
     """Return the ids of the runs whose manifest is among `keys`."""
     parts = (key.split("/") for key in keys if key.endswith(f"/{MANIFEST}"))
     return {part[1] for part in parts if len(part) == 3}
+
+
+def _list(workspace: Workspace, prefix: str) -> list[Entry]:
+    return sorted(entry for entry in map(_parse, workspace.store.list(prefix)) if entry)
 
 
 def _entry_of(manifest: Manifest) -> Entry:

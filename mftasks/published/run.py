@@ -135,8 +135,8 @@ def read_latest(workspace: Workspace, dataset: str | None = None) -> Manifest:
 def _choose_entries(workspace: Workspace, dataset: str | None) -> list[index.Entry]:
     """Return the entries of one data set, the oldest first."""
     name = None if dataset is None else catalog.identify(dataset)
-    entries = index.find(workspace.store)
-    if not entries or name not in (None, *(entry.dataset for entry in entries)):
+    entries = index.find(workspace)
+    if name is not None and name not in {entry.dataset for entry in entries}:
         entries = index.repair(workspace)
     if not entries:
         raise MissingRecord(f"{workspace.store.uri} holds no published run; start one first")
@@ -155,7 +155,7 @@ def _choose_entries(workspace: Workspace, dataset: str | None) -> list[index.Ent
 
 def _find_run(workspace: Workspace, name: str) -> str:
     """Return the id of the published run that `name` means: its id, or that of Airflow's DAG run."""
-    entries = index.find(workspace.store)[::-1]
+    entries = index.find(workspace)[::-1]
     if name in {entry.run_id for entry in entries} or _is_published(workspace, name):
         return name
     rows = index.read(workspace, entries)

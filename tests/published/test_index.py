@@ -67,7 +67,7 @@ class Counting:
 def test_publishing_writes_a_row_with_what_lists_show(tmp_path: Path) -> None:
     workspace = reported_run(tmp_path)
     manifest = publish(workspace, RUN)
-    [entry] = index.find(workspace.store)
+    [entry] = index.find(workspace)
     assert (entry.run_id, entry.dataset) == (RUN, DATASET)
     [row] = index.read(workspace, [entry])
     assert row == RunRow(**{name: getattr(manifest, name) for name in RunRow.__struct_fields__})
@@ -79,8 +79,8 @@ def test_entries_are_ordered_by_time_over_all_data_sets(
     put_runs(workspace, manifest, "b", "d")
     put_runs(workspace, manifest, "c.with.dots", "a", dataset="books-0a1b2c3d")
     index.repair(workspace)
-    assert ids(index.find(workspace.store)) == ["b", "c.with.dots", "a", "d", RUN]
-    assert ids(index.find(workspace.store, "books-0a1b2c3d")) == ["c.with.dots", "a"]
+    assert ids(index.find(workspace)) == ["b", "c.with.dots", "a", "d", RUN]
+    assert ids(index.find(workspace, "books-0a1b2c3d")) == ["c.with.dots", "a"]
 
 
 def test_a_data_set_whose_name_begins_like_anothers_is_another(
@@ -88,7 +88,7 @@ def test_a_data_set_whose_name_begins_like_anothers_is_another(
 ) -> None:
     put_runs(workspace, manifest, "large", dataset=f"{DATASET}-large")
     index.repair(workspace)
-    assert ids(index.find(workspace.store, DATASET)) == [RUN]
+    assert ids(index.find(workspace, DATASET)) == [RUN]
 
 
 def test_a_list_costs_one_small_read_per_run_and_the_latest_run_one(
@@ -98,7 +98,7 @@ def test_a_list_costs_one_small_read_per_run_and_the_latest_run_one(
     index.repair(workspace)
     store = Counting(workspace.store)
     monkeypatch.setattr(workspace, "store", store)
-    assert len(list(index.read(workspace, index.find(store)))) == 21
+    assert len(list(index.read(workspace, index.find(workspace)))) == 21
     assert [name for name, _ in store.asked] == ["list", *["get"] * 21]
     assert all(key.startswith("index/") for _, key in store.asked)
     store.asked.clear()
@@ -110,7 +110,7 @@ def test_a_list_costs_one_small_read_per_run_and_the_latest_run_one(
 def test_a_row_that_cannot_be_read_is_written_again_from_its_manifest(
     workspace: Workspace, harm: str
 ) -> None:
-    [entry] = index.find(workspace.store)
+    [entry] = index.find(workspace)
     [row] = index.read(workspace, [entry])
     before = workspace.store.get(entry.key)
     if harm == "gone":
@@ -125,7 +125,7 @@ def test_a_row_that_cannot_be_read_is_written_again_from_its_manifest(
 def test_a_row_that_cannot_be_read_is_shown_though_nobody_may_write(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [entry] = index.find(workspace.store)
+    [entry] = index.find(workspace)
     workspace.store.put(entry.key, b"", JSON)
 
     def refuse(*_: object) -> None:
@@ -142,14 +142,14 @@ def test_rows_that_are_lost_come_back_and_rows_without_a_run_go(
     index.put(workspace, msgspec.structs.replace(manifest, run_id="removed"))
     index.put(workspace, msgspec.structs.replace(manifest, published_at=START))
     assert ids(index.repair(workspace)) == ["lost", RUN]
-    assert ids(index.find(workspace.store)) == ["lost", RUN]
+    assert ids(index.find(workspace)) == ["lost", RUN]
 
 
 def test_publishing_brings_back_the_rows_of_other_runs(tmp_path: Path, manifest: Manifest) -> None:
     workspace = reported_run(tmp_path / "other")
     put_runs(workspace, manifest, "lost")
     publish(workspace, RUN)
-    assert ids(index.find(workspace.store)) == ["lost", RUN]
+    assert ids(index.find(workspace)) == ["lost", RUN]
 
 
 def test_a_store_that_lost_its_index_still_has_a_latest_run(
@@ -174,4 +174,4 @@ def test_a_manifest_that_cannot_be_read_has_no_row_and_harms_no_other(
 def test_what_is_no_row_is_ignored(workspace: Workspace) -> None:
     for key in ("index/note.txt", "index/films/readme", "index/films/.json", "index/.hidden"):
         workspace.store.put(key, json.dumps(1).encode(), JSON)
-    assert ids(index.find(workspace.store)) == [RUN]
+    assert ids(index.find(workspace)) == [RUN]
