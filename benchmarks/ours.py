@@ -15,10 +15,9 @@ import msgspec
 import numpy as np
 
 from benchmarks.measure import Clock
-from mftasks import networks
+from mftasks import networks, training
 from mftasks.data.arrays import Part
 from mftasks.records import TrainConfig
-from mftasks.training import loop
 
 
 def main() -> None:
@@ -33,10 +32,10 @@ def main() -> None:
         int(train.users.max()) + 1, int(train.items.max()) + 1, float(train.ratings.mean())
     )
     clock = Clock()
-    loop.fit(
+    training.fit(
         config(job["network"], job["changes"]),
-        loop.Data(train, test, sizes, 1.0, 5.0),
-        on_epoch=lambda metrics, state: clock.tick(metrics.valid_rmse or 0.0),
+        training.Data(train, test, sizes, 1.0, 5.0),
+        on_epoch=lambda state: clock.tick(state.history[-1].valid_rmse or 0.0),
     )
     clock.print()
 

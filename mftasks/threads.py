@@ -8,7 +8,7 @@ VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def bound() -> None:
-    """Give NumPy and MXNet one thread each, unless the user says otherwise.
+    """Give NumPy and MXNet one thread each, unless the user set another number.
 
     More are slower here: trainings run side by side, and idle threads of both libraries spin.
     """

@@ -36,3 +36,16 @@ def test_one_thread_is_used_unless_the_user_says_otherwise() -> None:
     script = "import os, mftasks.mx; print(os.environ['OMP_NUM_THREADS'])"
     assert asked(script) == "1"
     assert asked(script, OMP_NUM_THREADS="3") == "3"
+
+
+def test_the_number_of_threads_is_set_before_numpy_reads_it() -> None:
+    script = """
+import os, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_NUM_THREADS"))
+sys.meta_path.insert(0, Finder())
+import mftasks.mx
+"""
+    assert asked(script) == "1"

@@ -17,22 +17,37 @@ from mftasks.bundle.files import (
     PARAMETERS,
     SYMBOL,
     VOCABULARY,
-    Floats,
     Header,
     Index,
-    Positions,
     Tables,
 )
+from mftasks.data.fallback import mean_ratings
 from mftasks.mx import mx
 from mftasks.store.blobs import sha256_of
+from mftasks.version import code_version
 
 if TYPE_CHECKING:
     from mftasks.data.arrays import Part, Vocabulary
+    from mftasks.records import SplitRef, TrainConfig
 
 
-def libraries() -> dict[str, str]:
-    """Return the versions of the libraries that a bundle's content depends on."""
-    return {"mxnet": mx.__version__, "numpy": np.__version__}
+def make_header(
+    config: TrainConfig, split: SplitRef, vocabulary: Vocabulary, n_ratings: int
+) -> Header:
+    """Return the header of a network that this code trained on `n_ratings` of a split."""
+    return Header(
+        network=config.network,
+        config=config,
+        split_fingerprint=split.fingerprint,
+        n_users=len(vocabulary.user_ids),
+        n_items=len(vocabulary.item_ids),
+        n_ratings=n_ratings,
+        mean_rating=split.mean_rating,
+        min_rating=split.min_rating,
+        max_rating=split.max_rating,
+        code_version=code_version(),
+        libraries={"mxnet": mx.__version__, "numpy": np.__version__},
+    )
 
 
 def export(folder: Path, block: Any, header: Header, vocabulary: Vocabulary, train: Part) -> None:
@@ -82,13 +97,7 @@ def _traced(block: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _tables(vocabulary: Vocabulary, train: Part, mean: float) -> Tables:
-    user_means, user_counts = _means(train.users, train.ratings, len(vocabulary.user_ids), mean)
-    item_means, item_counts = _means(train.items, train.ratings, len(vocabulary.item_ids), mean)
+    n_users, n_items = len(vocabulary.user_ids), len(vocabulary.item_ids)
+    user_means, user_counts = mean_ratings(train.users, train.ratings, n_users, mean)
+    item_means, item_counts = mean_ratings(train.items, train.ratings, n_items, mean)
     return Tables(*vocabulary, user_means, item_means, user_counts, item_counts)
-
-
-def _means(where: Positions, ratings: Floats, n: int, mean: float) -> tuple[Floats, Positions]:
-    counts = np.bincount(where, minlength=n)
-    sums = np.bincount(where, weights=ratings, minlength=n)
-    means = np.where(counts > 0, sums / np.maximum(counts, 1), mean)
-    return means.astype(np.float32), counts.astype(np.int32)

@@ -24,6 +24,7 @@ from mftasks.bundle.files import (
     read_index,
 )
 from mftasks.data.arrays import positions
+from mftasks.data.fallback import expected_ratings
 from mftasks.errors import ChecksumMismatch, MissingRecord
 from mftasks.mx import mx
 from mftasks.store import open_store
@@ -89,12 +90,8 @@ class Bundle:
     def predict_at(self, users: Positions, items: Positions, *, clip: bool = True) -> Floats:
         """Return the predicted rating of each pair of positions in the vocabulary; -1 is unknown."""
         known = (users >= 0) & (items >= 0)
-        predicted = np.full(users.shape, self.header.mean_rating, np.float32)
-        for seen, means, side in (
-            (items >= 0, self.tables.item_means, items),
-            (users >= 0, self.tables.user_means, users),
-        ):
-            predicted[seen & ~known] = means[side[seen & ~known]]
+        means = self.tables.user_means, self.tables.item_means
+        predicted = expected_ratings(users, items, *means, self.header.mean_rating)
         predicted[known] = self._forward(users[known], items[known])
         if clip:
             predicted.clip(self.header.min_rating, self.header.max_rating, out=predicted)

@@ -1,8 +1,7 @@
 """Checkpoints: all that a training needs to go on after an epoch, one atomic object each.
 
-runs/<run_id>/<network>/checkpoints/<epoch>.checkpoint is a sha256 of 32 bytes and then an npz:
-weights, the optimizer's moments, the best weights so far, and a header with history and
-fingerprint. The random state needs no room: every epoch seeds itself from (seed, epoch).
+runs/<run_id>/<network>/checkpoints/<epoch>.checkpoint is an npz with weights, the optimizer's
+moments, the best weights so far, and a header with history and fingerprint; then its sha256, 32 bytes.
 """
 
 from __future__ import annotations
@@ -17,44 +16,84 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from mftasks.errors import MissingRecord, StoreUnavailable
+from mftasks import version
+from mftasks.errors import MfError, MissingRecord
 from mftasks.records import Count, EpochMetrics, Record
-from mftasks.store.workspace import BINARY
+from mftasks.store.workspace import BINARY, network_key
 from mftasks.training.state import State
 
 if TYPE_CHECKING:
+    from mftasks.records import TrainConfig
     from mftasks.store import Store
+    from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 ARRAYS = ("weights", "moments", "best_weights")
-DIGEST = 32  # bytes
+DIGEST_BYTES = 32
+# The sources that can change what a training computes; a change elsewhere keeps its checkpoints.
+SOURCES = (
+    "data/arrays.py",
+    "data/fallback.py",
+    "mx.py",
+    "networks",
+    "scoring/errors.py",
+    "threads.py",
+    "training",
+)
+
+
+def fingerprint(config: TrainConfig, split_fingerprint: str) -> str:
+    """Return what a checkpoint must agree on: data, configuration and code."""
+    agreed = (
+        split_fingerprint,
+        msgspec.json.encode(config).decode(),
+        version.sources_hash(*SOURCES),
+    )
+    return hashlib.sha256("\n".join(agreed).encode()).hexdigest()
 
 
 class _Unusable(Exception):
-    """Say why a checkpoint is passed by; it never leaves this module."""
+    """Why a checkpoint is not used; it never leaves this module."""
 
 
 class _Header(Record, frozen=True, kw_only=True):
-    """Say what the other arrays of the file are; `counts` has their number by field."""
+    """What the other arrays of the file are; `counts` has their number by field."""
 
     fingerprint: str
     history: tuple[EpochMetrics, ...]
     n_updates: Count
+    cpu_seconds: float
     counts: dict[str, Count]
 
 
-class Checkpoints:
-    """Keep the last checkpoint of one training under `prefix` of a store, written by a thread.
+def of_training(
+    workspace: Workspace, run_id: str, config: TrainConfig, split_fingerprint: str
+) -> Checkpoints:
+    """Return the checkpoints of one network of a run."""
+    return Checkpoints(
+        workspace.store,
+        network_key(run_id, config.network, "checkpoints/"),
+        fingerprint(config, split_fingerprint),
+        seconds=workspace.settings.checkpoint_seconds,
+    )
 
-    `fingerprint` stands for data, configuration and code; checkpoints of another are ignored.
+
+class Checkpoints:
+    """The last checkpoint of one training, under `prefix` of a store, written by a thread.
+
+    `fingerprint` stands for data, configuration and code; checkpoints of another are ignored. A
+    checkpoint that cannot be stored, for whatever reason, is logged and counted in `n_failed`: it
+    costs epochs if the training is interrupted, and not the training.
     """
 
     def __init__(self, store: Store, prefix: str, fingerprint: str, *, seconds: float) -> None:
+        self.n_failed = 0
         self._store = store
         self._prefix = prefix
         self._fingerprint = fingerprint
         self._seconds = seconds
+        self._offered: State | None = None
         self._saved_at = time.monotonic()
         self._saved_epoch = 0
         self._writer = ThreadPoolExecutor(1, "checkpoint")
@@ -67,76 +106,84 @@ class Checkpoints:
         self._writer.shutdown()
 
     def latest(self) -> State | None:
-        """Return the last usable checkpoint: damaged ones and those of other code are passed by."""
+        """Return the last usable checkpoint; damaged ones and those of other code are skipped."""
         for key in reversed(self._store.list(self._prefix)):
             try:
-                state = _decoded(self._store.get(key), self._fingerprint)
+                state = _decode(self._store.get(key), self._fingerprint)
             except (_Unusable, MissingRecord) as error:
-                log.warning("checkpoint %s is passed by: %s", key, error)
+                log.warning("checkpoint %s is skipped: %s", key, error)
             else:
                 self._saved_epoch = state.epoch
                 return state
         return None
 
     def offer(self, state: State) -> None:
-        """Save `state` in the background where the last one was saved long enough ago.
-
-        A store that does not answer costs the checkpoint, not the training.
-        """
+        """Save `state` in the background if the last one was saved long enough ago."""
+        self._offered = state
         due = time.monotonic() - self._saved_at >= self._seconds
         if due and (self._writing is None or self._writing.done()):
             self._saved_at = time.monotonic()
-            self._writing = self._writer.submit(self._try, state)
+            self._writing = self._writer.submit(self._save, state)
 
-    def save(self, state: State) -> None:
-        """Save `state` now, unless it is there; raises `StoreUnavailable`."""
+    def save(self) -> None:
+        """Save the last state that was offered, unless it is stored already."""
         if self._writing is not None:
             self._writing.result()
-        if state.epoch > self._saved_epoch:
-            self._put(state)
+        if self._offered is not None and self._offered.epoch > self._saved_epoch:
+            self._save(self._offered)
 
-    def _try(self, state: State) -> None:
+    def _save(self, state: State) -> None:
         try:
             self._put(state)
-        except StoreUnavailable as error:
-            log.warning("no checkpoint of epoch %d: %s", state.epoch, error)
+        except Exception as error:
+            self.n_failed += 1
+            log.warning(
+                "no checkpoint of epoch %d: %s: %s",
+                *(state.epoch, type(error).__name__, error),
+                exc_info=not isinstance(error, MfError),
+            )
 
     def _put(self, state: State) -> None:
         key = f"{self._prefix}{state.epoch:05d}.checkpoint"
-        self._store.put(key, _encoded(state, self._fingerprint), BINARY)
+        self._store.put(key, _encode(state, self._fingerprint), BINARY)
         self._saved_epoch = state.epoch
-        self._prune(key)
-
-    def _prune(self, newest: str) -> None:
-        for key in self._store.list(self._prefix):
-            if key != newest:
-                self._store.delete(key)
+        for other in self._store.list(self._prefix):
+            if other != key:
+                self._store.delete(other)
 
 
-def _encoded(state: State, fingerprint: str) -> bytes:
+def _encode(state: State, fingerprint: str) -> bytes:
     fields = {field: getattr(state, field) or [] for field in ARRAYS}
     header = _Header(
         fingerprint=fingerprint,
         history=state.history,
         n_updates=state.n_updates,
+        cpu_seconds=state.cpu_seconds,
         counts={field: len(arrays) for field, arrays in fields.items()},
     )
     named = {f"{field}.{i}": array for field in ARRAYS for i, array in enumerate(fields[field])}
     buffer = io.BytesIO()
     np.savez(buffer, header=np.frombuffer(msgspec.json.encode(header), np.uint8), **named)
-    return hashlib.sha256(buffer.getbuffer()).digest() + buffer.getbuffer()
+    digest = hashlib.sha256(buffer.getbuffer()).digest()
+    buffer.seek(0, io.SEEK_END)
+    buffer.write(digest)
+    return buffer.getvalue()
 
 
-def _decoded(data: bytes, fingerprint: str) -> State:
-    content = memoryview(data)[DIGEST:]
-    if hashlib.sha256(content).digest() != data[:DIGEST]:
+def _decode(data: bytes, fingerprint: str) -> State:
+    content = memoryview(data)[:-DIGEST_BYTES]
+    if hashlib.sha256(content).digest() != data[-DIGEST_BYTES:]:
         raise _Unusable("it is damaged")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        header = msgspec.json.decode(arrays["header"].tobytes())
-        if header["fingerprint"] != fingerprint:
+        found = msgspec.json.decode(arrays["header"].tobytes())
+        if found["fingerprint"] != fingerprint:
             raise _Unusable("it is of other data, another configuration or other code")
-        header = msgspec.convert(header, _Header)
+        try:
+            header = msgspec.convert(found, _Header)
+        except msgspec.ValidationError as error:  # records may change without the fingerprint
+            raise _Unusable(str(error)) from error
         weights, moments, best = (
             [arrays[f"{field}.{i}"] for i in range(header.counts[field])] for field in ARRAYS
         )
-    return State(header.history, header.n_updates, weights, moments, best or None)
+    history, n_updates = header.history, header.n_updates
+    return State(history, n_updates, weights, moments, best or None, header.cpu_seconds)

@@ -1,8 +1,7 @@
-"""The one training loop of all networks: epochs, schedule, early stopping, the best weights kept.
+"""The training loop of networks that descend a gradient: epochs, schedule, early stopping, best weights.
 
-It knows nothing of store or Airflow: `on_epoch` gets metrics and state of each epoch, and `start` is
-such a state. Each epoch seeds its shuffle and its dropout from (seed, epoch), so that two epochs and
-two more equal four to the bit.
+Each epoch seeds its shuffle and its dropout from (seed, epoch), so that two epochs and two more equal
+four to the bit, and no random state has to be saved.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -19,57 +18,32 @@ from mftasks import networks
 from mftasks.errors import TrainingDiverged
 from mftasks.mx import mx, nd
 from mftasks.records import EpochMetrics
-from mftasks.training.batches import Batches, validate
+from mftasks.training.batches import Batches
 from mftasks.training.replicas import Replicas
-from mftasks.training.state import State
+from mftasks.training.state import Data, State, Trained
+from mftasks.training.validation import Validation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mftasks.data.arrays import Part
     from mftasks.records import TrainConfig
 
 FACTOR = 0.9  # by which the schedule `factor` shrinks the learning rate each epoch
-
-
-class Data(NamedTuple):
-    """Hold what a network is trained on; ratings lie within `low` and `high`."""
-
-    train: Part
-    valid: Part | None
-    sizes: networks.Sizes
-    low: float
-    high: float
-
-
-class Trained(NamedTuple):
-    """Hold a network with the weights of `best_epoch`, and how it came to them."""
-
-    block: Any
-    history: tuple[EpochMetrics, ...]
-    best_epoch: int
-    stopped: Literal["completed", "early"]
 
 
 def fit(
     config: TrainConfig,
     data: Data,
     *,
-    on_epoch: Callable[[EpochMetrics, State], None] = lambda metrics, state: None,
-    on_batch: Callable[[], None] = lambda: None,
-    start: State | None = None,
-    devices: Sequence[Any] = (),
+    contexts: Sequence[Any],
+    start: State | None,
+    on_epoch: Callable[[State], None],
+    on_batch: Callable[[], None],
 ) -> Trained:
-    """Train the network of `config` on `devices`, from `start` where there is one.
-
-    On several devices (MXNet contexts; the CPU where none is named) the result is that of one within
-    rounding, but for dropout, whose masks differ. What `on_epoch` and `on_batch` raise ends the training. Raises `TrainingDiverged` in the epoch
-    in which the loss or a weight is no longer finite.
-    """
-    training = _Training(config, data, start, list(devices) or [mx.cpu()])
+    """Train the network of `config` on MXNet's `contexts`; see `mftasks.training.fit`."""
+    training = _Training(config, data, start, contexts)
     while not training.stopped_early and training.epoch < config.epochs:
-        state = training.advance(on_batch)
-        on_epoch(state.history[-1], state)
+        on_epoch(training.advance(on_batch))
     return training.finish()
 
 
@@ -84,28 +58,29 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
 
 
 class _Training:
-    """Hold the network, its optimizer and the ratings on the devices, and what was learnt so far."""
+    """The network, its optimizer and the ratings on the devices, and the history so far."""
 
     def __init__(
-        self, config: TrainConfig, data: Data, start: State | None, devices: list[Any]
+        self, config: TrainConfig, data: Data, start: State | None, contexts: Sequence[Any]
     ) -> None:
         self.config = config
         self.data = data
-        self.device = devices[0]
+        self.home = contexts[0]
         self.history = start.history if start else ()
         self.best_weights = start.best_weights if start else None
-        self.block = _initialized(config, data.sizes, devices)
+        self.block = _initialize(config, data, contexts)
         self.parameters = list(self.block.collect_params().values())
         if start:
             self._load(start.weights)
-        self.optimizer = Replicas(self.parameters, config, start, devices)
+        self.replicas = Replicas(self.parameters, config, start, contexts)
+        self.validation = Validation(data)
         self.batches = Batches(
             self.block,
             data.train,
             batch_size=config.batch_size,
             l2=config.l2,
             seed=config.seed,
-            devices=devices,
+            contexts=contexts,
         )
 
     @property
@@ -128,15 +103,15 @@ class _Training:
         before = self.history[-1].seconds if self.history else 0.0
         began = time.perf_counter()
         rate = learning_rate(self.config, self.epoch + 1)
-        trained = self.batches.train(self.epoch + 1, self.optimizer, rate, on_batch)
+        trained = self.batches.train(self.epoch + 1, self.replicas, rate, on_batch)
         ratings_per_second = trained.n / (time.perf_counter() - began)
-        self.optimizer.lift()
+        self.replicas.lift()
         weights = [parameter.data().asnumpy() for parameter in self.parameters]
         self._check_finite(trained.squared, weights, rate)
         metrics = EpochMetrics(
             epoch=self.epoch + 1,
             train_rmse=trained.rmse,
-            valid_rmse=self._valid_rmse(),
+            valid_rmse=self.validation.rmse(self.block, self.home),
             learning_rate=rate,
             seconds=before + time.perf_counter() - began,
             ratings_per_second=ratings_per_second,
@@ -145,17 +120,17 @@ class _Training:
         self._keep(weights)
         return State(
             history=self.history,
-            n_updates=self.optimizer.n_updates,
+            n_updates=self.replicas.n_updates,
             weights=weights,
-            moments=self.optimizer.moments(),
+            moments=self.replicas.moments(),
             best_weights=self.best_weights,
         )
 
     def finish(self) -> Trained:
-        """Put the kept weights into the network."""
+        """Put the weights that are to be exported into the network, on the CPU."""
         if self.best_weights is not None:
             self._load(self.best_weights)
-        self.block.collect_params().reset_ctx(self.device)
+        self.block.collect_params().reset_ctx(mx.cpu())
         return Trained(
             block=self.block,
             history=self.history,
@@ -168,22 +143,12 @@ class _Training:
     ) -> None:
         if math.isfinite(squared) and all(np.isfinite(array).all() for array in weights):
             return
+        ratings = self.data.train.ratings
         raise TrainingDiverged(
-            f"{self.config.network}: the loss of epoch {self.epoch + 1} is not finite at learning "
-            f"rate {rate:g}; lower learning_rate, to {rate / 10:g} for instance"
+            f"{self.config.network}: the loss of epoch {self.epoch + 1} is not finite at learning rate "
+            f"{rate:g}, for ratings of {ratings.min():g} to {ratings.max():g}; lower learning_rate, to "
+            f"{rate / 10:g} for instance, or correct ratings that are out of scale"
         )
-
-    def _valid_rmse(self) -> float | None:
-        if self.data.valid is None:
-            return None
-        return validate(
-            self.block,
-            self.data.valid,
-            mean=self.data.sizes.mean_rating,
-            low=self.data.low,
-            high=self.data.high,
-            device=self.device,
-        ).rmse
 
     def _keep(self, weights: list[NDArray[np.float32]]) -> None:
         scored = self.history[-1].valid_rmse is not None
@@ -192,15 +157,15 @@ class _Training:
 
     def _load(self, weights: list[NDArray[np.float32]]) -> None:
         for parameter, weight in zip(self.parameters, weights, strict=True):
-            parameter.set_data(nd.array(weight, ctx=self.device))
+            parameter.set_data(nd.array(weight, ctx=self.home))
 
 
-def _initialized(config: TrainConfig, sizes: networks.Sizes, devices: list[Any]) -> Any:
+def _initialize(config: TrainConfig, data: Data, contexts: Sequence[Any]) -> Any:
     """Return the network of `config` with the weights that its seed gives."""
     network = networks.load(config.network)
     params = msgspec.convert(config.params, network.Params)
-    block = network.build(sizes, params, lazy=config.lazy)
+    block = network.build(data.sizes, params, lazy=config.lazy)
     mx.random.seed(config.seed)
-    block.initialize(ctx=devices)
+    block.initialize(ctx=list(contexts))
     block.hybridize(static_alloc=True)
     return block

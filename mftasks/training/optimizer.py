@@ -1,7 +1,7 @@
 """The optimizer of a training: MXNet's update operators, and moments that can be saved and put back.
 
 Gluon's `Trainer` would save them as a pickle, and spends more time in Python than a small network
-spends on its gradients. Adam is that of Kingma and Ba (2015); where gradients are row-sparse, rows
+spends on its gradients. Adam is that of Kingma and Ba (2015); if gradients are row-sparse, rows
 that a batch does not touch keep weights and moments ("lazy").
 """
 
@@ -25,9 +25,10 @@ FLOOR = 1e-20
 
 
 class Optimizer:
-    """Update the parameters of an initialized network, on one device, after each batch.
+    """The optimizer of an initialized network on one device.
 
-    The device may be None where there is but one. Weight decay applies to parameters whose names end in `weight`, as in MXNet's own training.
+    The context may be None if the network is on one device only. Weight decay applies to parameters
+    whose names end in `weight`, as in MXNet's own training.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class Optimizer:
         parameters: list[Any],
         config: TrainConfig,
         start: State | None,
-        device: Any = None,
+        context: Any = None,
     ) -> None:
         self.n_updates = start.n_updates if start else 0
         self._adam = config.optimizer == "adam"
-        self._slots = [_Slot(parameter, config, device) for parameter in parameters]
+        self._slots = [_Slot(parameter, config, context) for parameter in parameters]
         # One call updates all parameters that need no call of their own.
         self._fused = [slot for slot in self._slots if self._adam and slot.is_plain]
         self._single = [slot for slot in self._slots if slot not in self._fused]
@@ -59,9 +60,9 @@ class Optimizer:
             slot.update(lr=learning_rate * slot.rate, rescale_grad=1.0 / n_ratings)
 
     def lift(self) -> None:
-        """Lift weights that decay has brought to nothing to `FLOOR`.
+        """Set weights that decay has brought below `FLOOR` to `FLOOR`.
 
-        Where both factors of a product are flushed to 0 no gradient brings them back; from `FLOOR`
+        If both factors of a product are flushed to 0, their gradients stay 0 for ever; from `FLOOR`
         they grow again once the data ask for it.
         """
         for slot in self._slots:
@@ -95,11 +96,11 @@ class Optimizer:
 
 
 class _Slot:
-    """Hold one parameter with its gradient and moments, and how it is updated."""
+    """One parameter with its gradient and moments, and how it is updated."""
 
-    def __init__(self, parameter: Any, config: TrainConfig, device: Any) -> None:
-        self.weight = parameter.data(device)
-        self.gradient = parameter.grad(device)
+    def __init__(self, parameter: Any, config: TrainConfig, context: Any) -> None:
+        self.weight = parameter.data(context)
+        self.gradient = parameter.grad(context)
         self.rate = parameter.lr_mult
         n_moments = 2 if config.optimizer == "adam" else int(config.momentum > 0)
         self.moments = [nd.zeros_like(self.weight) for _ in range(n_moments)]
@@ -107,7 +108,7 @@ class _Slot:
         self.decays = decay > 0
         self.is_plain = decay == 0 and self.gradient.stype == "default"
         operator = (nd.sgd_update, nd.sgd_mom_update, nd.adam_update)[n_moments]
-        # Each option is turned into text at each call: those that are MXNet's defaults are left out.
+        # Each option is turned into text at each call, so those that are MXNet's defaults are left out.
         options: dict[str, Any] = {} if config.lazy else {"lazy_update": False}
         if decay:
             options["wd"] = decay

@@ -1,4 +1,4 @@
-"""One network on several devices: each has weights and moments, and takes its share of every batch.
+"""One network on several devices: each has weights and moments, and trains on its share of every batch.
 
 The gradients are added up on the first device, and the sum is given to all: the same update everywhere
 keeps the weights equal, and only gradients travel, which are row-sparse where the embeddings are lazy.
@@ -6,6 +6,7 @@ keeps the weights equal, and only gradients travel, which are row-sparse where t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mftasks.mx import nd
@@ -20,23 +21,27 @@ if TYPE_CHECKING:
 
 
 class Replicas:
-    """Update an initialized network on all of its devices after each batch."""
+    """The copies of an initialized network on all of its devices, which are updated after each batch."""
 
     def __init__(
-        self, parameters: list[Any], config: TrainConfig, start: State | None, devices: list[Any]
+        self,
+        parameters: list[Any],
+        config: TrainConfig,
+        start: State | None,
+        contexts: Sequence[Any],
     ) -> None:
-        self._home = devices[0]
-        self._optimizers = [Optimizer(parameters, config, start, device) for device in devices]
+        self._home = contexts[0]
+        self._optimizers = [Optimizer(parameters, config, start, context) for context in contexts]
         # By parameter, and then by device.
-        self._gradients = [[each.grad(device) for device in devices] for each in parameters]
+        self._gradients = [[each.grad(context) for context in contexts] for each in parameters]
 
     @property
     def n_updates(self) -> int:
-        """Return how many batches were descended."""
+        """Return how many updates there were, one for each batch."""
         return self._optimizers[0].n_updates
 
     def apply(self, n_ratings: int, learning_rate: float) -> None:
-        """Update by the gradients of a loss that is summed over `n_ratings`, over all devices."""
+        """Update by the gradients of a loss that is summed over `n_ratings` on all devices."""
         if len(self._optimizers) > 1:
             for gradients in self._gradients:
                 self._add_up(gradients)
@@ -44,7 +49,7 @@ class Replicas:
             optimizer.apply(n_ratings, learning_rate)
 
     def lift(self) -> None:
-        """Lift weights that decay has brought to nothing."""
+        """Lift weights that decay has brought close to zero."""
         for optimizer in self._optimizers:
             optimizer.lift()
 

@@ -1,4 +1,4 @@
-"""Stop at a good moment: a signal is noted when it comes, and acted on when the work asks."""
+"""Stop at a good moment: a signal is remembered when it arrives, and acted on between two batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def stoppable() -> Iterator[Callable[[], None]]:
             raise Interrupted(f"{name} stopped the training; start it again to resume")
 
     if threading.current_thread() is not threading.main_thread():
-        yield check  # Python hands signals to the main thread alone
+        yield check  # only the main thread gets signals
         return
     usual = {
         number: signal.signal(number, lambda number, _: arrived.append(number))

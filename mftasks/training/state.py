@@ -1,21 +1,34 @@
-"""What a training is after an epoch: all that it needs to go on."""
+"""What a training starts from, what it is after an epoch, and what comes out of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mftasks.data.arrays import Part
+    from mftasks.networks import Sizes
     from mftasks.records import EpochMetrics
 
 
+class Data(NamedTuple):
+    """What a network is trained on; ratings lie within `low` and `high`."""
+
+    train: Part
+    valid: Part | None
+    sizes: Sizes
+    low: float
+    high: float
+
+
 class State(NamedTuple):
-    """Hold a training after an epoch, on the host.
+    """A training after an epoch, on the host: all that it needs to go on.
 
     `weights` has one array for each parameter of the network, in its order, and `moments` those of
     the optimizer, one after another. `best_weights` is None unless the best epoch's are kept.
+    `cpu_seconds` counts all processes of the training.
     """
 
     history: tuple[EpochMetrics, ...]
@@ -23,8 +36,19 @@ class State(NamedTuple):
     weights: list[NDArray[np.float32]]
     moments: list[NDArray[np.float32]]
     best_weights: list[NDArray[np.float32]] | None
+    cpu_seconds: float = 0.0
 
     @property
     def epoch(self) -> int:
         """Return the number of epochs that are done."""
         return len(self.history)
+
+
+class Trained(NamedTuple):
+    """A network with the weights of `best_epoch`, on the CPU, and how it came to them."""
+
+    block: Any
+    history: tuple[EpochMetrics, ...]
+    best_epoch: int
+    stopped: Literal["completed", "early"]
+    cpu_seconds: float = 0.0

@@ -12,7 +12,7 @@ import pytest
 
 from mftasks import bundle, networks
 from mftasks.bundle import model
-from mftasks.bundle.export import export, libraries
+from mftasks.bundle.export import export
 from mftasks.data.arrays import Part, Vocabulary
 from mftasks.errors import ChecksumMismatch, InvalidDataset, InvalidPlan, MissingRecord
 from mftasks.mx import mx
@@ -49,7 +49,7 @@ def header(network: str, train: Part) -> bundle.Header:
         min_rating=1.0,
         max_rating=5.0,
         code_version="test",
-        libraries=libraries(),
+        libraries={},
     )
 
 

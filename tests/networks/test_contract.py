@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from mftasks import networks, params
+from mftasks import networks, params, training
 from mftasks.data.arrays import Part
 from mftasks.mx import autograd, gluon, mx, nd
 from mftasks.scoring.errors import pooled
-from mftasks.training import loop
-from mftasks.training.batches import Objective, predict
+from mftasks.training.graph import Objective
+from mftasks.training.validation import predict
 
 SIZES = networks.Sizes(60, 40, 3.5)
 
@@ -86,7 +86,7 @@ def test_it_overfits_200_ratings_to_below_the_bias_baseline(
     config = msgspec.structs.replace(
         preset, epochs=100, batch_size=50, learning_rate=0.01, l2=0.0, weight_decay=0.0, keep="last"
     )
-    trained = loop.fit(config, loop.Data(some, None, SIZES, 1.0, 5.0))
+    trained = training.fit(config, training.Data(some, None, SIZES, 1.0, 5.0))
     found = pooled(predict(trained.block, some.users, some.items, mx.cpu()), some.ratings)
     assert found.rmse < 0.5 * least_squares_of_biases(some)
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from mftasks.data.arrays import Part, Vocabulary, read_part, to_npz
 from mftasks.devices import leases
 from mftasks.devices.gpus import Device
 from mftasks.errors import (
+    ChecksumMismatch,
     Interrupted,
     MissingRecord,
     NoDeviceFree,
@@ -63,11 +66,12 @@ def put_plan(workspace: Workspace, run_id: str, devices: int = 1, **changes: Any
 
 
 def put_split(workspace: Workspace, run_id: str, ratings: Part) -> None:
-    held = np.arange(len(ratings.ratings)) % 5 == 0
+    held = (np.arange(len(ratings.ratings)) % 5 == 0) | (ratings.users == 7)
     parts = {
         "train": Part(*(array[~held] for array in ratings)),
         "valid": Part(*(array[held] for array in ratings)),
     }
+    parts["valid"].users[parts["valid"].users == 7] = -1
     vocabulary = Vocabulary(np.arange(60) + 100, np.arange(40) + 500)
     put = workspace.put_blob
     split = SplitRef(
@@ -109,10 +113,10 @@ def test_a_training_leaves_a_bundle_and_a_result(planned: Callable[..., Workspac
 
 
 def test_the_bundle_has_the_weights_of_the_best_epoch(planned: Callable[..., Workspace]) -> None:
-    workspace = planned(epochs=20, learning_rate=0.2, params={"factors": 32})
+    workspace = planned(epochs=5, learning_rate=0.2, params={"factors": 32})
     result = train(workspace, "r", "linear")
     best = result.history[result.best_epoch - 1]
-    assert result.best_epoch < 20
+    assert result.best_epoch < 5
     split = workspace.read(run_key("r", "split.json"), SplitRef)
     valid = read_part(workspace.fetch(split.parts["valid"]))
     files = {name: workspace.fetch(ref) for name, ref in result.bundle.files.items()}
@@ -120,11 +124,145 @@ def test_the_bundle_has_the_weights_of_the_best_epoch(planned: Callable[..., Wor
     assert pooled(predicted, valid.ratings).rmse == pytest.approx(best.valid_rmse, abs=1e-6)
 
 
-def test_training_twice_changes_nothing(planned: Callable[..., Workspace]) -> None:
+def test_training_twice_changes_nothing_and_says_so(
+    planned: Callable[..., Workspace], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     workspace, ticks = planned(), list[Tick]()
     first = train(workspace, "r", "linear")
+    caplog.clear()
     assert train(workspace, "r", "linear", on_tick=ticks.append) == first
     assert ticks == []
+    assert caplog.messages == [
+        "train linear: runs/r/linear/train.json exists, nothing to do; a new run trains again"
+    ]
+
+
+def test_files_of_an_attempt_that_ended_before_its_result_are_replaced(
+    planned: Callable[..., Workspace],
+) -> None:
+    workspace = planned()
+    for name in bundle.FILES:
+        workspace.store.put(network_key("r", "linear", f"bundle/{name}"), b"by other code", "")
+    result = train(workspace, "r", "linear")
+    files = {name: workspace.fetch(ref) for name, ref in result.bundle.files.items()}
+    assert bundle.read(files).header.network == "linear"
+
+
+def test_a_device_is_held_only_while_the_network_trains(
+    planned: Callable[..., Workspace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(
+        store=(tmp_path / "one").as_uri(),
+        cache=tmp_path / "cache",
+        cpu_slots=1,
+        checkpoint_seconds=3600,
+        leases=tmp_path / "leases",
+    )
+    workspace = planned(where=Workspace(settings))
+    used: list[str] = []
+
+    def when_free(name: str) -> Callable[..., Any]:
+        usual = getattr(workspace.store, name)
+
+        def use(*given: Any) -> Any:
+            assert can_lease(settings), f"{name} while the device is held"
+            used.append(name)
+            return usual(*given)
+
+        return use
+
+    for name in ("get", "download", "list", "put", "put_if_absent"):
+        monkeypatch.setattr(workspace.store, name, when_free(name))
+    ticks: list[Tick] = []
+
+    def on_tick(tick: Tick) -> None:
+        assert not can_lease(settings)
+        ticks.append(tick)
+
+    train(workspace, "r", "linear", on_tick=on_tick)
+    assert len(ticks) == 4
+    assert {"get", "download", "list", "put", "put_if_absent"} == set(used)
+
+
+def can_lease(settings: Settings) -> bool:
+    """Return whether the one CPU slot is free."""
+    cpu = [Device("cpu", "0", "cpu")]
+    try:
+        with leases.lease(cpu, 1, folder=settings.leases, holder="a test", wait_seconds=0):
+            return True
+    except NoDeviceFree:
+        return False
+
+
+def test_the_cpu_seconds_include_the_import_of_mxnet_which_prints_nothing(
+    planned: Callable[..., Workspace],
+) -> None:
+    workspace = planned(epochs=1)
+    script = """
+import sys, time
+from mftasks import settings
+from mftasks.steps.train import train
+from mftasks.store.workspace import Workspace
+assert "mxnet" not in sys.modules
+began = time.process_time()
+result = train(Workspace(settings.read()), "r", "linear")
+print(result.cpu_seconds / (time.process_time() - began))
+"""
+    asked = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=environment(workspace),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 0.6 < float(asked.stdout) <= 1
+    assert asked.stderr == ""
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), ChecksumMismatch("damaged")])
+def test_a_signal_is_an_interruption_though_no_checkpoint_can_be_stored(
+    error: Exception,
+    planned: Callable[..., Workspace],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    workspace = planned()
+
+    def fail(*given: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(workspace.store, "put", fail)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        train(workspace, "r", "linear", on_tick=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert "no checkpoint of epoch 1" in caplog.text
+
+
+def test_ticks_count_the_checkpoints_that_could_not_be_stored(
+    planned: Callable[..., Workspace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = planned(where=Workspace(eager_settings(tmp_path)))
+    failed = threading.Event()
+
+    def fail(*given: Any) -> None:
+        failed.set()
+        raise ChecksumMismatch("damaged")
+
+    usual = workspace.store.put
+    monkeypatch.setattr(
+        workspace.store,
+        "put",
+        lambda key, *given: fail() if "checkpoints" in key else usual(key, *given),
+    )
+    ticks: list[Tick] = []
+
+    def on_tick(tick: Tick) -> None:
+        failed.wait(10)
+        ticks.append(tick)
+
+    train(workspace, "r", "linear", on_tick=on_tick)
+    assert ticks[-1].failed_checkpoints > 0
 
 
 def test_the_same_seed_gives_identical_bundles(planned: Callable[..., Workspace]) -> None:
@@ -264,11 +402,15 @@ def test_it_waits_for_a_device_that_is_held_and_says_by_whom(
     )
     workspace = planned(where=Workspace(settings))
     cpu = [Device("cpu", "0", "cpu")]
+    ticks: list[Tick] = []
     with (
         leases.lease(cpu, 1, folder=settings.leases, holder="train mlp of s"),
         pytest.raises(NoDeviceFree, match=r"cpu 0 is held by train mlp of s"),
     ):
-        train(workspace, "r", "linear")
+        train(workspace, "r", "linear", on_tick=ticks.append)
+    (tick,) = ticks
+    assert (tick.work, tick.done, tick.total) == ("train linear", 0, 4)
+    assert tick.waiting_for.startswith("1 of 1 devices: cpu 0 is held by train mlp of s (process ")
     assert train(workspace, "r", "linear").device == "cpu"
 
 
@@ -319,16 +461,26 @@ def test_a_store_that_is_away_in_the_end_is_waited_for(
     planned: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = planned()
-    put, failures = workspace.store.put_if_absent, iter(range(3))
+    put, put_if_absent = workspace.store.put, workspace.store.put_if_absent
+    failures = iter(range(3))
 
-    def away_at_first(*given: Any) -> bool:
-        if next(failures, None) is not None:
+    def away_at_first(key: str, *given: Any) -> None:
+        if "bundle" in key and next(failures, None) is not None:
             raise StoreUnavailable("away")
-        return put(*given)
+        put(key, *given)
 
-    monkeypatch.setattr(workspace.store, "put_if_absent", away_at_first)
+    results = iter(range(3))
+
+    def away_then(*given: Any) -> bool:
+        if next(results, None) is not None:
+            raise StoreUnavailable("away")
+        return put_if_absent(*given)
+
+    monkeypatch.setattr(workspace.store, "put", away_at_first)
+    monkeypatch.setattr(workspace.store, "put_if_absent", away_then)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     ticks: list[Tick] = []
     result = train(workspace, "r", "linear", on_tick=ticks.append)
     assert len(ticks) == 4
+    assert next(failures, None) is next(results, None) is None
     assert workspace.read(network_key("r", "linear", "train.json"), TrainResult) == result

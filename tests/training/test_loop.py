@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from mftasks import networks
+from mftasks import networks, training
 from mftasks.data.arrays import Part
 from mftasks.errors import TrainingDiverged
-from mftasks.mx import devices
+from mftasks.mx import contexts
 from mftasks.records import TrainConfig
 from mftasks.training import loop
 from mftasks.training.batches import Batches
@@ -21,11 +21,11 @@ SIZES = networks.Sizes(60, 40, 3.5)
 
 
 @pytest.fixture
-def data(tiny_ratings: Part) -> loop.Data:
+def data(tiny_ratings: Part) -> training.Data:
     """Give the tiny matrix, every fifth rating of which is for validation."""
     held = np.arange(len(tiny_ratings.ratings)) % 5 == 0
     train, valid = (Part(*(array[chosen] for array in tiny_ratings)) for chosen in (~held, held))
-    return loop.Data(train, valid, SIZES, 1.0, 5.0)
+    return training.Data(train, valid, SIZES, 1.0, 5.0)
 
 
 def config(network: str = "linear", **changes: Any) -> TrainConfig:
@@ -33,13 +33,13 @@ def config(network: str = "linear", **changes: Any) -> TrainConfig:
     return TrainConfig(network=network, **{**given, **changes})
 
 
-def states(config: TrainConfig, data: loop.Data) -> list[State]:
+def states(config: TrainConfig, data: training.Data) -> list[State]:
     reached: list[State] = []
-    loop.fit(config, data, on_epoch=lambda metrics, state: reached.append(state))
+    training.fit(config, data, on_epoch=reached.append)
     return reached
 
 
-def weights_of(trained: loop.Trained) -> list[np.ndarray]:
+def weights_of(trained: training.Trained) -> list[np.ndarray]:
     return [parameter.data().asnumpy() for parameter in trained.block.collect_params().values()]
 
 
@@ -51,7 +51,7 @@ def equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("network", networks.names())
 def test_two_epochs_and_two_more_equal_four_to_the_bit(
-    network: str, optimizer: str, lazy: bool, data: loop.Data
+    network: str, optimizer: str, lazy: bool, data: training.Data
 ) -> None:
     asked = config(
         network,
@@ -62,8 +62,8 @@ def test_two_epochs_and_two_more_equal_four_to_the_bit(
         l2=0.05,
         weight_decay=1e-3,
     )
-    unbroken = loop.fit(asked, data)
-    resumed = loop.fit(asked, data, start=states(asked, data)[1])
+    unbroken = training.fit(asked, data)
+    resumed = training.fit(asked, data, start=states(asked, data)[1])
     assert equal(weights_of(resumed), weights_of(unbroken))
     assert resumed.best_epoch == unbroken.best_epoch
     for one, other in zip(resumed.history, unbroken.history, strict=True):
@@ -73,12 +73,12 @@ def test_two_epochs_and_two_more_equal_four_to_the_bit(
 
 
 def test_a_training_whose_best_epoch_lies_before_the_checkpoint_resumes_to_the_same_weights(
-    data: loop.Data,
+    data: training.Data,
 ) -> None:
     asked = config(epochs=12, learning_rate=0.2, params={"factors": 32})
-    unbroken = loop.fit(asked, data)
+    unbroken = training.fit(asked, data)
     assert unbroken.best_epoch < 10
-    resumed = loop.fit(asked, data, start=states(asked, data)[9])
+    resumed = training.fit(asked, data, start=states(asked, data)[9])
     assert equal(weights_of(resumed), weights_of(unbroken))
 
 
@@ -86,14 +86,14 @@ def test_a_training_whose_best_epoch_lies_before_the_checkpoint_resumes_to_the_s
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("network", networks.names())
 def test_several_devices_learn_what_one_learns(
-    network: str, optimizer: str, lazy: bool, data: loop.Data
+    network: str, optimizer: str, lazy: bool, data: training.Data
 ) -> None:
     params = {"factors": 8} | ({"dropout": 0.0} if network == "resnet" else {})
     asked = config(network, optimizer=optimizer, lazy=lazy, l2=0.05, momentum=0.5, params=params)
     assert len(data.train.ratings) % asked.batch_size < 3, "a device must be idle in the last batch"
-    alone = loop.fit(asked, data, devices=devices("cpu", 1))
+    alone = training.fit(asked, data)
     for n in (2, 3):
-        shared = loop.fit(asked, data, devices=devices("cpu", n))
+        shared = training.fit(asked, data, n_devices=n)
         for one, other in zip(shared.history, alone.history, strict=True):
             assert one.train_rmse == pytest.approx(other.train_rmse, abs=2e-5)
             assert one.valid_rmse == pytest.approx(other.valid_rmse, abs=2e-5)
@@ -101,16 +101,16 @@ def test_several_devices_learn_what_one_learns(
             assert mine == pytest.approx(theirs, abs=2e-3)
 
 
-def test_every_device_has_a_share_of_each_batch_and_the_same_weights(data: loop.Data) -> None:
+def test_every_device_has_a_share_of_each_batch_and_the_same_weights(data: training.Data) -> None:
     given = config("resnet")
     network = networks.load("resnet")
     params = msgspec.convert(given.params, network.Params)
     block = network.build(SIZES, params, lazy=True)
-    where = devices("cpu", 3)
+    where = contexts("cpu", 3)
     block.initialize(ctx=where)
     parameters = list(block.collect_params().values())
     replicas = Replicas(parameters, given, None, where)
-    batches = Batches(block, data.train, batch_size=64, l2=0.1, seed=0, devices=where)
+    batches = Batches(block, data.train, batch_size=64, l2=0.1, seed=0, contexts=where)
     batches.train(1, replicas, 0.01, lambda: None)
     shares = [len(share._places) for share in batches.shares]
     assert sum(shares) == len(data.train.ratings)
@@ -120,22 +120,20 @@ def test_every_device_has_a_share_of_each_batch_and_the_same_weights(data: loop.
         assert equal([first] * 2, others)
 
 
-def test_two_devices_resume_to_the_same_bits(data: loop.Data) -> None:
-    asked, two = config("resnet"), devices("cpu", 2)
+def test_two_devices_resume_to_the_same_bits(data: training.Data) -> None:
+    asked = config("resnet")
     reached: list[State] = []
-    unbroken = loop.fit(
-        asked, data, devices=two, on_epoch=lambda metrics, state: reached.append(state)
-    )
-    resumed = loop.fit(asked, data, devices=two, start=reached[1])
+    unbroken = training.fit(asked, data, n_devices=2, on_epoch=reached.append)
+    resumed = training.fit(asked, data, n_devices=2, start=reached[1])
     assert equal(weights_of(resumed), weights_of(unbroken))
 
 
-def test_another_seed_gives_other_weights(data: loop.Data) -> None:
-    one, other = (loop.fit(config(seed=seed), data) for seed in (0, 1))
+def test_another_seed_gives_other_weights(data: training.Data) -> None:
+    one, other = (training.fit(config(seed=seed), data) for seed in (0, 1))
     assert not equal(weights_of(one), weights_of(other))
 
 
-def test_each_epoch_has_a_shuffle_of_its_own(data: loop.Data) -> None:
+def test_each_epoch_has_a_shuffle_of_its_own(data: training.Data) -> None:
     asked = config(epochs=2, learning_rate=1e-30, batch_size=data.train.ratings.size)
     first, second = states(asked, data)
     assert first.history[0].train_rmse == pytest.approx(second.history[1].train_rmse, abs=1e-7)
@@ -144,7 +142,7 @@ def test_each_epoch_has_a_shuffle_of_its_own(data: loop.Data) -> None:
     assert first.history[0].train_rmse != second.history[1].train_rmse, "dropout is the same"
 
 
-def test_every_rating_is_trained_on_whatever_the_batch_size(data: loop.Data) -> None:
+def test_every_rating_is_trained_on_whatever_the_batch_size(data: training.Data) -> None:
     n = data.train.ratings.size
     assert n % 64, "the last batch must be shorter"
     untouched = config(epochs=1, learning_rate=1e-30, batch_size=64)
@@ -161,21 +159,21 @@ def test_every_rating_is_trained_on_whatever_the_batch_size(data: loop.Data) -> 
 
 def test_a_short_last_batch_weighs_each_of_its_ratings_as_a_batch_of_its_own() -> None:
     ones = Part(np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.float32))
-    alone = loop.Data(ones, None, networks.Sizes(1, 1, 0.0), 1.0, 5.0)
+    alone = training.Data(ones, None, networks.Sizes(1, 1, 0.0), 1.0, 5.0)
     five = Part(*(np.repeat(array, 5) for array in ones))
-    together = loop.Data(five, None, networks.Sizes(1, 1, 0.0), 1.0, 5.0)
+    together = training.Data(five, None, networks.Sizes(1, 1, 0.0), 1.0, 5.0)
     sgd = {"optimizer": "sgd", "learning_rate": 0.1, "keep": "last"}
-    three_updates = loop.fit(config(epochs=3, batch_size=1, **sgd), alone)
-    two_two_one = loop.fit(config(epochs=1, batch_size=2, **sgd), together)
+    three_updates = training.fit(config(epochs=3, batch_size=1, **sgd), alone)
+    two_two_one = training.fit(config(epochs=1, batch_size=2, **sgd), together)
     for one, other in zip(weights_of(three_updates), weights_of(two_two_one), strict=True):
         assert one == pytest.approx(other, abs=1e-6)
 
 
 def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best(
-    data: loop.Data,
+    data: training.Data,
 ) -> None:
     asked = config(epochs=100, learning_rate=0.2, patience=3, params={"factors": 32})
-    trained = loop.fit(asked, data)
+    trained = training.fit(asked, data)
     scores = [metrics.valid_rmse for metrics in trained.history]
     assert trained.stopped == "early"
     assert len(scores) == trained.best_epoch + 3
@@ -184,24 +182,25 @@ def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best(
     assert equal(weights_of(trained), best.weights)
 
 
-def test_the_last_weights_are_kept_where_asked_or_nothing_is_held_out(data: loop.Data) -> None:
+def test_the_last_weights_are_kept_where_asked_or_nothing_is_held_out(data: training.Data) -> None:
     overfit = {"epochs": 12, "learning_rate": 0.2, "params": {"factors": 32}}
-    last = loop.fit(config(keep="last", **overfit), data)
+    last = training.fit(config(keep="last", **overfit), data)
     assert last.best_epoch == 12
     assert last.history[-1].valid_rmse > min(metrics.valid_rmse for metrics in last.history)
-    unheld = loop.fit(config(patience=1, **overfit), data._replace(valid=None))
+    unheld = training.fit(config(patience=1, **overfit), data._replace(valid=None))
     assert (unheld.best_epoch, unheld.stopped) == (12, "completed")
     assert {metrics.valid_rmse for metrics in unheld.history} == {None}
     assert equal(weights_of(last), weights_of(unheld))
 
 
-def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(data: loop.Data) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(data: training.Data) -> None:
     reached: list[int] = []
     asked = config(optimizer="sgd", learning_rate=50.0, epochs=50)
     with pytest.raises(
-        TrainingDiverged, match=r"epoch \d+ is not finite at learning rate 50; lower"
+        TrainingDiverged,
+        match=r"epoch \d+ is not finite at learning rate 50, for ratings of 1 to 5; lower",
     ):
-        loop.fit(asked, data, on_epoch=lambda metrics, state: reached.append(metrics.epoch))
+        training.fit(asked, data, on_epoch=lambda state: reached.append(state.epoch))
     assert len(reached) < 10
 
 
@@ -222,24 +221,24 @@ def test_schedules_start_at_the_learning_rate_and_lower_it() -> None:
         assert rates[schedule][-1] > 0
 
 
-def test_the_history_tells_the_learning_rate_and_the_speed(data: loop.Data) -> None:
-    history = loop.fit(config(schedule="factor"), data).history
+def test_the_history_tells_the_learning_rate_and_the_speed(data: training.Data) -> None:
+    history = training.fit(config(schedule="factor"), data).history
     assert [metrics.epoch for metrics in history] == [1, 2, 3, 4]
     assert history[1].learning_rate == pytest.approx(0.018)
     assert all(metrics.ratings_per_second > 0 for metrics in history)
 
 
-def test_momentum_speeds_sgd_up(data: loop.Data) -> None:
+def test_momentum_speeds_sgd_up(data: training.Data) -> None:
     slow, quick = (
-        loop.fit(config(optimizer="sgd", learning_rate=0.02, momentum=momentum), data)
+        training.fit(config(optimizer="sgd", learning_rate=0.02, momentum=momentum), data)
         for momentum in (0.0, 0.9)
     )
     assert quick.history[-1].train_rmse < slow.history[-1].train_rmse
 
 
-def test_weight_decay_and_l2_shrink_the_embeddings(data: loop.Data) -> None:
+def test_weight_decay_and_l2_shrink_the_embeddings(data: training.Data) -> None:
     def norm(**changes: Any) -> float:
-        block = loop.fit(config(epochs=8, keep="last", **changes), data).block
+        block = training.fit(config(epochs=8, keep="last", **changes), data).block
         return float(block.users.embedding.weight.data().norm().asscalar())
 
     free = norm()
@@ -247,20 +246,50 @@ def test_weight_decay_and_l2_shrink_the_embeddings(data: loop.Data) -> None:
     assert norm(l2=0.5) < 0.9 * free
 
 
-def test_validation_scores_ids_that_training_lacks_by_the_mean(data: loop.Data) -> None:
-    unseen = Part(np.array([-1, 0], np.int32), np.array([0, -1], np.int32), np.float32([2, 5]))
-    trained = loop.fit(config(epochs=1), data._replace(valid=unseen))
-    assert trained.history[0].valid_rmse == pytest.approx(1.5)
+def test_validation_scores_unknown_ids_by_the_mean_of_the_known_one(data: training.Data) -> None:
+    users, items, ratings = data.train
+    unknown = Part(
+        np.array([-1, 0, -1], np.int32), np.array([0, -1, -1], np.int32), np.ones(3, "f")
+    )
+    trained = training.fit(config(epochs=1), data._replace(valid=unknown))
+    expected = [ratings[items == 0].mean(), ratings[users == 0].mean(), SIZES.mean_rating]
+    rmse = float(np.sqrt(np.mean((np.array(expected) - 1) ** 2)))
+    assert trained.history[0].valid_rmse == pytest.approx(rmse, abs=1e-5)
 
 
-def test_what_on_batch_raises_ends_the_training(data: loop.Data) -> None:
+def test_a_resumed_training_counts_the_cpu_seconds_of_all_its_processes(
+    data: training.Data,
+) -> None:
+    state = states(config(), data)[1]
+    assert 0 < state.cpu_seconds < 60
+    start = state._replace(cpu_seconds=1000.0)
+    reached: list[State] = []
+    trained = training.fit(config(), data, start=start, on_epoch=reached.append)
+    assert 1000 < reached[0].cpu_seconds < trained.cpu_seconds < 1060
+
+
+def test_a_network_may_bring_a_way_of_its_own_to_be_fitted(
+    data: training.Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(config: TrainConfig, data: training.Data, **given: Any) -> training.Trained:
+        given["on_epoch"](State((), 0, [], [], None))
+        return training.Trained("a block", (), 1, "completed")
+
+    monkeypatch.setattr(networks.load("linear"), "fit", fit, raising=False)
+    reached: list[State] = []
+    trained = training.fit(config(), data, on_epoch=reached.append)
+    assert trained.block == "a block"
+    assert len(reached) == 1
+
+
+def test_what_on_batch_raises_ends_the_training(data: training.Data) -> None:
     def stop() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.fit(config(), data, on_batch=stop)
+        training.fit(config(), data, on_batch=stop)
 
 
-def test_unknown_parameters_of_a_network_are_refused(data: loop.Data) -> None:
+def test_unknown_parameters_of_a_network_are_refused(data: training.Data) -> None:
     with pytest.raises(msgspec.ValidationError, match="hidden"):
-        loop.fit(config(params={"hidden": 3}), data)
+        training.fit(config(params={"hidden": 3}), data)

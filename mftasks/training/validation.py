@@ -1,0 +1,55 @@
+"""How far off a network is on the validation part while it trains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mftasks.data.fallback import expected_ratings, mean_ratings
+from mftasks.mx import nd
+from mftasks.scoring.errors import pooled
+
+if TYPE_CHECKING:
+    from mftasks.training.state import Data
+
+CHUNK = 1 << 16  # ratings that are predicted at once
+
+
+class Validation:
+    """The validation part, if there is one, and what is expected of its unknown users and items.
+
+    As in a bundle, these get mean ratings of the training part, and predictions are clipped.
+    """
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+        if data.valid is None:
+            return
+        train, valid, sizes = data.train, data.valid, data.sizes
+        user_means, _ = mean_ratings(train.users, train.ratings, sizes.n_users, sizes.mean_rating)
+        item_means, _ = mean_ratings(train.items, train.ratings, sizes.n_items, sizes.mean_rating)
+        self._known = (valid.users >= 0) & (valid.items >= 0)
+        self._predicted = expected_ratings(
+            valid.users, valid.items, user_means, item_means, sizes.mean_rating
+        )
+
+    def rmse(self, network: Any, context: Any) -> float | None:
+        """Return the RMSE of a network on a device, None without a validation part."""
+        valid = self._data.valid
+        if valid is None:
+            return None
+        users, items = valid.users[self._known], valid.items[self._known]
+        self._predicted[self._known] = predict(network, users, items, context)
+        clipped = self._predicted.clip(self._data.low, self._data.high)
+        return pooled(clipped, valid.ratings).rmse
+
+
+def predict(network: Any, users: Any, items: Any, context: Any) -> Any:
+    """Return what the network predicts, unclipped, float32."""
+    predicted = np.empty(len(users), np.float32)
+    for start in range(0, len(users), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        sides = (nd.array(side[chunk], ctx=context, dtype=np.int32) for side in (users, items))
+        predicted[chunk] = network(*sides)[0].asnumpy()
+    return predicted
