@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mftasks.records import Evaluation, Interval, SplitConfig, TrainConfig
+    from mftasks.records import Evaluation, Interval, Report, SplitRef, TrainConfig
 
 MINUTE = 60
 
@@ -72,12 +72,21 @@ def best_baseline(evaluation: Evaluation) -> tuple[str, float]:
     return min(evaluation.baselines.items(), key=lambda one: one[1])
 
 
-def split(config: SplitConfig) -> str:
+def warnings(run: Report) -> list[str]:
+    """Return what makes the figures doubtful: the parts of the split, and checks of the data."""
+    checks = [f"{check.name}: {check.detail}" for check in run.profile.checks if not check.passed]
+    few = "" if run.evaluations[0].rmse_interval else "too few users took part for intervals"
+    return [*run.split.warnings, *filter(None, [few]), *checks]
+
+
+def split(ref: SplitRef) -> str:
     """Say how the test part was chosen."""
+    config = ref.config
     if config.strategy == "canonical":
         return f"canonical fold {config.fold}"
     if config.strategy == "temporal":
-        return f"everything from {config.test_from:%d %B %Y} on"
+        validated = f", validated from {day(ref.valid_from)}" if ref.valid_from else ""
+        return f"everything from {config.test_from:%-d %B %Y} on{validated}"
     return f"{100 * (config.test_fraction or 0):g} % by hash of user and item"
 
 

@@ -11,7 +11,7 @@ from bokeh.models import LogAxis, Span
 from mftasks import networks
 from mftasks.networks._layers import describe
 from mftasks.plots import data, page, scores, style, training, words
-from mftasks.records import Evaluation, Histogram, Interval, Layer, Report, SplitConfig
+from mftasks.records import Evaluation, Group, Histogram, Interval, Layer, Report, SplitConfig
 from tests.finished_run import NETWORKS, evaluated_run, gather_report
 
 
@@ -212,12 +212,37 @@ def test_networks_are_listed_in_the_order_that_chose_the_best(run: Report) -> No
         (SplitConfig(strategy="hash", test_fraction=0.2), "20 % by hash of user and item"),
         (
             SplitConfig(strategy="temporal", test_from=datetime(1998, 4, 1, tzinfo=UTC)),
-            "everything from 01 April 1998 on",
+            "everything from 1 April 1998 on",
         ),
     ],
 )
-def test_a_split_is_put_into_words(config: SplitConfig, said: str) -> None:
-    assert words.split(config) == said
+def test_a_split_is_put_into_words(run: Report, config: SplitConfig, said: str) -> None:
+    assert words.split(msgspec.structs.replace(run.split, config=config)) == said
+
+
+def test_warnings_head_the_report(run: Report) -> None:
+    assert "Warning" not in page_of(run)
+    split = msgspec.structs.replace(run.split, warnings=("98% <of> the test part",))
+    evaluations = tuple(
+        msgspec.structs.replace(one, rmse_interval=None, gain=None) for one in run.evaluations
+    )
+    doubtful = msgspec.structs.replace(run, split=split, evaluations=evaluations)
+    drawn = page_of(doubtful)
+    head = drawn[: drawn.index("The networks compared")]
+    assert "<b>Warning</b> 98% &lt;of&gt; the test part." in head
+    assert "too few users took part for intervals" in head
+
+
+def test_known_and_new_pairs_are_shown_apart_with_their_number(run: Report) -> None:
+    assert "Known and new users" not in page_of(run)
+    groups = (
+        Group(label="known", n_ratings=1_234, rmse=0.71),
+        Group(label="new user", n_ratings=56, rmse=1.23),
+    )
+    evaluations = tuple(msgspec.structs.replace(one, by_novelty=groups) for one in run.evaluations)
+    drawn = page_of(msgspec.structs.replace(run, evaluations=evaluations))
+    assert '<th scope="row">known</th><td>1,234</td><td>0.7100</td><td>0.7100</td>' in drawn
+    assert '<th scope="row">new user</th><td>56</td><td>1.2300</td>' in drawn
 
 
 @pytest.mark.parametrize(
