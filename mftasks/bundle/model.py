@@ -87,6 +87,11 @@ class Bundle:
         pairs = (np.broadcast_to(side, shape).ravel() for side in (users, items))
         return self.predict_at(*pairs, clip=clip).reshape(shape)
 
+    def knows(self, user_ids: ArrayLike, item_ids: ArrayLike) -> NDArray[np.bool_]:
+        """Return for each pair of ids whether training has seen both; `predict` falls back if not."""
+        users = positions(user_ids, self.tables.user_ids)
+        return (users >= 0) & (positions(item_ids, self.tables.item_ids) >= 0)
+
     def predict_at(self, users: Positions, items: Positions, *, clip: bool = True) -> Floats:
         """Return the predicted rating of each pair of positions in the vocabulary; -1 is unknown."""
         known = (users >= 0) & (items >= 0)

@@ -69,16 +69,16 @@ def tabulate_results(run: Manifest | RunRow, folder: Path | None = None) -> Tabl
     return shown
 
 
-def tabulate_runs(rows: Iterable[RunRow]) -> Table:
+def tabulate_runs(runs: Iterable[Manifest | RunRow]) -> Table:
     """Return a line per run: when it was published, on which data, and its chosen network."""
     from rich.table import Table
 
     shown = Table("published", "data set", "run", "network", "RMSE", "baseline")
-    for row in rows:
-        best = find_best(row)
-        published = f"{row.published_at:%Y-%m-%d %H:%M}"
+    for run in runs:
+        best = find_best(run)
+        published = f"{run.published_at:%Y-%m-%d %H:%M}"
         figures = (f"{best.rmse:.4f}", f"{best.baseline_rmse:.4f}")
-        cells = (published, row.dataset.name, row.run_id, best.network, *figures)
+        cells = (published, run.dataset.name, run.run_id, best.network, *figures)
         shown.add_row(*map(plain, cells))
     return shown
 
@@ -108,4 +108,4 @@ def _cells(score: Score) -> Iterable[str]:
 
 
 def _between(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval.low:.4f} – {interval.high:.4f}"
+    return "too few users" if interval is None else f"{interval.low:.4f} – {interval.high:.4f}"

@@ -170,6 +170,12 @@ def test_an_unknown_user_and_item_get_the_mean(loaded: bundle.Bundle) -> None:
     assert loaded.predict_at(np.array([-1]), np.array([-1])).tolist() == [3.5]
 
 
+def test_a_bundle_knows_whose_rating_is_no_prediction(loaded: bundle.Bundle) -> None:
+    user, item = INT_IDS.user_ids[9], INT_IDS.item_ids[7]
+    assert loaded.knows(user, [item, "nothing"]).tolist() == [True, False]
+    assert loaded.knows(["nobody", user], item).tolist() == [False, True]
+
+
 def test_positions_predict_as_their_ids_do(loaded: bundle.Bundle, train: Part) -> None:
     users, items = train.users.copy(), train.items.copy()
     users[::7], items[::5] = -1, -1
