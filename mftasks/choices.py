@@ -30,23 +30,23 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Any]
 
 
-def choices() -> list[Choice]:
+def list_choices() -> list[Choice]:
     """Return every parameter, section by section."""
     usable, _ = networks.survey()
     found = [
-        *_describe(params.schemas(params.General), "", usable, with_default=True),
-        *_describe(params.schemas(SplitConfig), "Split", usable),
-        *_describe(params.schemas(TrainConfig), "Training", usable),
-        *_describe(params.own_schemas(usable), "Network", usable),
+        *_describe(params.read_schemas(params.General), "", usable, with_default=True),
+        *_describe(params.read_schemas(SplitConfig), "Split", usable),
+        *_describe(params.read_schemas(TrainConfig), "Training", usable),
+        *_describe(params.read_own_schemas(usable), "Network", usable),
     ]
     return sorted(found, key=lambda one: SECTIONS.index(one.section))
 
 
-def markdown() -> str:
+def write_markdown() -> str:
     """Return a table of every parameter, as the documentation has it."""
     rows = (
         f"| `{one.name}` | {one.description}{_say_default(one)} | {params.say(one.schema)} |"
-        for one in choices()
+        for one in list_choices()
     )
     return "\n".join(["| parameter | what | must be |", "|---|---|---|", *rows])
 

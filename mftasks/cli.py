@@ -102,7 +102,7 @@ def show_parameters() -> None:
     """Show every parameter of a run: what it is, what stands for it if empty, what it must be."""
     from mftasks import choices
 
-    out.print(choices.markdown(), markup=False, emoji=False, highlight=False, soft_wrap=True)
+    out.print(choices.write_markdown(), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _add_step(name: str, about: str) -> None:

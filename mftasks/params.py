@@ -97,11 +97,11 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(given: Mapping[str, Any]) -> Chosen:
     """Check what a person gave; raises `InvalidPlan` with a suggestion."""
-    own = own_schemas(networks.survey()[0])
+    own = read_own_schemas(networks.survey()[0])
     kinds = {
-        "general": schemas(General),
-        "split": schemas(SplitConfig),
-        "training": schemas(TrainConfig),
+        "general": read_schemas(General),
+        "split": read_schemas(SplitConfig),
+        "training": read_schemas(TrainConfig),
         "network": own,
     }
     refuse_unknown(given, [name for schemas in kinds.values() for name in schemas])
@@ -127,7 +127,7 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], of: str = "") -> 
 
 def convert(values: Mapping[str, Any], kind: type[msgspec.Struct], of: str = "") -> dict[str, Any]:
     """Return values in the types of the fields of `kind`; raises `InvalidPlan` for what cannot be."""
-    known = schemas(kind)
+    known = read_schemas(kind)
     types = {field.name: field.type for field in msgspec.structs.fields(kind)}
     return {
         name: _convert_value(f"{of}{name}", value, types[name], known.get(name, {}))
@@ -190,7 +190,7 @@ def _parse_moment(value: Any) -> datetime:
     return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
-def schemas(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
+def read_schemas(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
     """Return the JSON schema of each field that has a title."""
     properties = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
     return {name: _flatten(field) for name, field in properties.items() if "title" in field}
@@ -205,7 +205,7 @@ def _flatten(field: Mapping[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def own_schemas(usable: Mapping[str, networks.Network]) -> dict[str, dict[str, Any]]:
+def read_own_schemas(usable: Mapping[str, networks.Network]) -> dict[str, dict[str, Any]]:
     """Return the schema of each parameter of a network, wide enough for all networks that have it."""
     found: dict[str, dict[str, Any]] = {}
     for network in usable.values():

@@ -2,7 +2,7 @@
 
 python -m mftasks run --store file:///tmp/store --set epochs=3
 
-Trainings run at the same time, each in a process of its own; one network is evaluated as soon as it
+Trainings run at the same time, each in a process of its own; a network is evaluated as soon as it
 is trained.
 """
 
@@ -25,14 +25,14 @@ from mftasks.steps.split import split
 from mftasks.steps.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from mftasks.records import Manifest, RunPlan
     from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 10
+STOP_SECONDS = 10
 
 
 def run(
@@ -49,27 +49,28 @@ def run(
 
 
 def _train_all(workspace: Workspace, planned: RunPlan, on_tick: progress.OnTick) -> None:
-    children = _Children(workspace, planned.run_id, on_tick)
-    networks = [training.network for training in planned.trainings]
+    """Train and evaluate every network; the first failure stops the others."""
+    processes = _StepProcesses(workspace, planned.run_id, on_tick)
+    names = [training.network for training in planned.trainings]
     with ThreadPoolExecutor(max(os.cpu_count() or 1, 2)) as pool:
         try:
             for done in as_completed(
-                pool.submit(children.train_and_evaluate, network) for network in networks
+                pool.submit(processes.train_and_evaluate, name) for name in names
             ):
                 done.result()
         except BaseException:
-            children.stop()
+            processes.stop()
             raise
 
 
-class _Children:
-    """Run steps as child processes and pass on what they tell."""
+class _StepProcesses:
+    """The steps of a run that run as processes of their own, and report their progress."""
 
     def __init__(self, workspace: Workspace, run_id: str, on_tick: progress.OnTick) -> None:
         self._run_id = run_id
         self._on_tick = on_tick
         self._running: set[subprocess.Popen[str]] = set()
-        self._stopped = False
+        self._stopping = False
         self._lock = threading.Lock()
         self._environment = {
             **os.environ,
@@ -79,53 +80,56 @@ class _Children:
 
     def train_and_evaluate(self, network: str) -> None:
         for step in ("train", "evaluate"):
-            self._run([step, "--run-id", self._run_id, "--network", network])
+            self._run(step, "--run-id", self._run_id, "--network", network)
 
     def stop(self) -> None:
-        """Stop every child, and start no other."""
+        """Stop every process, and start no other."""
         with self._lock:
-            self._stopped = True
+            self._stopping = True
             running = list(self._running)
-        for child in running:
-            child.terminate()
-        for child in running:
+        for process in running:
+            process.terminate()
+        for process in running:
             try:
-                child.wait(PATIENCE_SECONDS)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                child.kill()
+                process.kill()
 
-    def _run(self, arguments: Sequence[str]) -> None:
-        command = [sys.executable, "-m", "mftasks", *arguments]
+    def _run(self, *arguments: str) -> None:
+        """Run a step to its end; raises the error that belongs to its exit code."""
+        process = self._start(arguments)
+        last_line = self._follow(process)
+        code = process.wait()
         with self._lock:
-            if self._stopped:
+            self._running.discard(process)
+        if code:
+            message = f"{' '.join(arguments)} exited with {code}: {last_line}"
+            raise errors.of_exit_code(code)(message)
+
+    def _start(self, arguments: tuple[str, ...]) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._stopping:
                 raise errors.Interrupted(f"{arguments[0]} was not started: the run is stopping")
-            child = subprocess.Popen(
-                command,
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mftasks", *arguments],
                 env=self._environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 start_new_session=True,
             )
-            self._running.add(child)
-        last = self._listen(child)
-        with self._lock:
-            self._running.discard(child)
-        if child.returncode:
-            raise errors.of_exit_code(child.returncode)(
-                f"{' '.join(arguments)} exited with {child.returncode}: {last}"
-            )
+            self._running.add(process)
+        return process
 
-    def _listen(self, child: subprocess.Popen[str]) -> str:
-        """Pass on the child's ticks until it ends; return the last other line."""
-        last = "it said nothing"
-        assert child.stdout is not None  # noqa: S101
-        for line in child.stdout:
+    def _follow(self, process: subprocess.Popen[str]) -> str:
+        """Pass on the ticks of a process until its output ends; return the last other line."""
+        last_line = "it has written nothing"
+        for line in process.stdout or ():
             tick = progress.parse(line)
             if tick is not None:
                 self._on_tick(tick)
             elif line.strip():
-                last = line.strip()
-                log.info("%s", last)
-        child.wait()
-        return last
+                last_line = line.strip()
+                log.info("%s", last_line)
+        return last_line

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Sides(gluon.HybridBlock):
-    """Predict `r̂ = μ + b_u + b_i + ⟨f(p_u), g(q_i)⟩`.
+    """A network that predicts `r̂ = μ + b_u + b_i + ⟨f(p_u), g(q_i)⟩`.
 
     `tower` makes f and g, each with weights of its own; None leaves the embeddings as they are.
     `width` is the length of their vectors, that of the embeddings unless a tower changes it.
@@ -40,7 +40,7 @@ class Sides(gluon.HybridBlock):
 
     def hybrid_forward(self, F: Any, users: Any, items: Any) -> tuple[Any, Any]:
         of_user, of_item = self.users(users), self.items(items)
-        predicted = row_sums(F, of_user[0] * of_item[0], self.width)
+        predicted = sum_rows(F, of_user[0] * of_item[0], self.width)
         if len(of_user) == 3:
             predicted = predicted + of_user[2] + of_item[2]
         if self.mean:
@@ -49,10 +49,10 @@ class Sides(gluon.HybridBlock):
 
 
 class _Side(gluon.HybridBlock):
-    """Look up the embedding of users or items, and let the tower transform it.
+    """The embedding of users or of items, and the tower that transforms it.
 
-    Returns the vectors, the penalty and, where there are any, the biases. `lazy` gives embeddings
-    and biases gradients that hold the rows of the batch alone.
+    Its outputs are the vectors, the penalty and, if there are any, the biases. `lazy` gives
+    embeddings and biases gradients that hold only the rows of the batch.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class _Side(gluon.HybridBlock):
 
     def hybrid_forward(self, F: Any, positions: Any, bias: Any = None) -> tuple[Any, ...]:
         embedded = self.embedding(positions)
-        penalty = row_sums(F, F.square(embedded), self.width)
+        penalty = sum_rows(F, F.square(embedded), self.width)
         vectors = self.tower(embedded) if self.tower else embedded
         if bias is None:
             return vectors, penalty
@@ -91,7 +91,7 @@ class _Side(gluon.HybridBlock):
 
 
 class _Around(mx.init.Initializer):
-    """Start weights evenly within `center` ± `scale`."""
+    """An initializer that draws weights evenly within `center` ± `scale`."""
 
     def __init__(self, center: float, scale: float) -> None:
         super().__init__(center=center, scale=scale)
@@ -102,7 +102,7 @@ class _Around(mx.init.Initializer):
 
 
 class Residual(gluon.HybridBlock):
-    """Add to its input what `body` makes of it."""
+    """A block that adds to its input what `body` makes of it."""
 
     def __init__(self, body: Any) -> None:
         super().__init__()
@@ -113,13 +113,13 @@ class Residual(gluon.HybridBlock):
         return inputs + self.body(inputs)
 
 
-def row_sums(F: Any, rows: Any, width: int) -> Any:
-    """Sum along axis 1, of length `width`: a product with ones, as `F.sum` takes ten times as long."""
+def sum_rows(F: Any, rows: Any, width: int) -> Any:
+    """Sum along axis 1, of length `width`; a product with ones takes a tenth of the time of `F.sum`."""
     return F.dot(rows, F.ones((width,)))
 
 
-def dense(n_inputs: int, n_outputs: int, params: Any) -> Any:
-    """Make a dense layer; its weights start within ±`dense_scale`, as Glorot's where that is 0."""
+def make_dense(n_inputs: int, n_outputs: int, params: Any) -> Any:
+    """Make a dense layer; its weights start within ±`dense_scale`, or as Glorot's if that is 0."""
     start = mx.init.Uniform(params.dense_scale) if params.dense_scale else mx.init.Xavier()
     layer = gluon.nn.Dense(n_outputs, in_units=n_inputs, weight_initializer=start)
     for parameter in (layer.weight, layer.bias):
@@ -127,7 +127,7 @@ def dense(n_inputs: int, n_outputs: int, params: Any) -> Any:
     return layer
 
 
-def sequence(*layers: Any) -> Any:
+def make_sequence(*layers: Any) -> Any:
     """Apply `layers` one after another."""
     block = gluon.nn.HybridSequential()
     block.add(*layers)

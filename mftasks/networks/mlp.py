@@ -78,10 +78,12 @@ PRESETS = {
 def build(sizes: Sizes, params: Params, *, lazy: bool) -> Any:
     """Make the network, not yet initialized."""
     from mftasks.mx import gluon
-    from mftasks.networks._sides import Sides, dense, sequence
+    from mftasks.networks._sides import Sides, make_dense, make_sequence
 
     def tower() -> Any:
-        return sequence(gluon.nn.Activation("relu"), dense(params.factors, params.hidden, params))
+        return make_sequence(
+            gluon.nn.Activation("relu"), make_dense(params.factors, params.hidden, params)
+        )
 
     return Sides(
         sizes,

@@ -76,19 +76,19 @@ PRESETS = {
 def build(sizes: Sizes, params: Params, *, lazy: bool) -> Any:
     """Make the network, not yet initialized."""
     from mftasks.mx import gluon
-    from mftasks.networks._sides import Residual, Sides, dense, sequence
+    from mftasks.networks._sides import Residual, Sides, make_dense, make_sequence
 
     def layer() -> Any:
         return Residual(
-            sequence(
-                dense(params.factors, params.hidden, params),
+            make_sequence(
+                make_dense(params.factors, params.hidden, params),
                 gluon.nn.Activation("relu"),
                 gluon.nn.Dropout(params.dropout),
-                dense(params.hidden, params.factors, params),
+                make_dense(params.hidden, params.factors, params),
             )
         )
 
     def tower() -> Any:
-        return sequence(layer(), gluon.nn.Dropout(params.dropout), layer())
+        return make_sequence(layer(), gluon.nn.Dropout(params.dropout), layer())
 
     return Sides(sizes, params, lazy=lazy, tower=tower)

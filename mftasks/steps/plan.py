@@ -32,7 +32,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "temporal": {"valid_fraction": None},  # as long as the test part
 }
 LEAST_FRACTION = 0.001
-TRAIN_FIELDS = frozenset(params.schemas(TrainConfig))
+TRAIN_FIELDS = frozenset(params.read_schemas(TrainConfig))
 
 
 def plan(
@@ -198,7 +198,7 @@ def _plan_training(
     of = f"network {name}: "
     fields = network.Params.__struct_fields__
     override = chosen.general.overrides.get(name, {})
-    params.refuse_unknown(override, (*params.schemas(TrainConfig), *fields), f" of {name}")
+    params.refuse_unknown(override, (*params.read_schemas(TrainConfig), *fields), f" of {name}")
     preset = network.PRESETS[chosen.general.preset]
     asked = chosen.training | {key: override[key] for key in override if key in TRAIN_FIELDS}
     own = {**preset.params, **chosen.network, **override}

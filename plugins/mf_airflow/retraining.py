@@ -80,9 +80,9 @@ def retraining(
         max_active_runs=1,
         default_args=TASK_DEFAULTS,
         on_failure_callback=notifications.run_failed,
-        deadline=deadline.deadline(),
+        deadline=deadline.read_deadline(),
         params=trigger_params({**(defaults or {}), "dataset": dataset}),
-        user_defined_macros={"store_run_id": run_ids.of_plan},
+        user_defined_macros={"store_run_id": run_ids.read_run_id},
         doc_md=DOC,
         **about,
     ) as dag:
@@ -144,6 +144,6 @@ def _add_heavy(step: str, network: str, **options: Any) -> GpuStepOperator:
 
 def skip_unless_chosen(network: str, context: Context) -> None:
     """Skip the training of a network that the plan does not name."""
-    chosen = run_ids.headline_of_plan(context["ti"])["networks"]
+    chosen = run_ids.read_plan(context["ti"])["networks"]
     if network not in chosen:
         raise AirflowSkipException(f"{network} was not chosen; this run trains {', '.join(chosen)}")

@@ -121,14 +121,14 @@ def test_a_run_that_fails_or_is_late_is_told_of(parsed: dict[str, Any]) -> None:
     assert parsed["run_failed"] == ["run_failed"]
     assert set(map(tuple, parsed["task_failed"].values())) == {("keep_error",)}
     assert parsed["late"] == [
-        ["RunMade", 12 * 3600.0, "mf_airflow.monitoring.notifications.deadline_missed"]
+        ["Creation", 12 * 3600.0, "mf_airflow.monitoring.notifications.deadline_missed"]
     ]
 
 
 def test_the_form_has_every_parameter_with_title_description_and_section(
     parsed: dict[str, Any],
 ) -> None:
-    assert list(parsed["params"]) == [one.name for one in choices.choices()]
+    assert list(parsed["params"]) == [one.name for one in choices.list_choices()]
     for name, field in parsed["params"].items():
         assert field["title"], name
         assert field["description"].endswith("."), name

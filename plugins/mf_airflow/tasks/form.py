@@ -27,7 +27,8 @@ def trigger_params(defaults: Mapping[str, Any]) -> dict[str, Param]:
     """
     params.parse(defaults)
     return {
-        one.name: _make_param(one, defaults.get(one.name, one.default)) for one in choices.choices()
+        one.name: _make_param(one, defaults.get(one.name, one.default))
+        for one in choices.list_choices()
     }
 
 

@@ -29,17 +29,17 @@ def choose(dag_id: str, run_id: str, state: TaskStateStoreAccessor) -> str:
     known = state.get(KEY)
     if known:
         return str(known)
-    drawn = f"{slug(dag_id)}.{slug(run_id)}-{secrets.token_hex(TOKEN_BYTES)}"
+    drawn = f"{make_slug(dag_id)}.{make_slug(run_id)}-{secrets.token_hex(TOKEN_BYTES)}"
     state.set(KEY, drawn, retention=NEVER_EXPIRE)
     return drawn
 
 
-def of_plan(ti: Any) -> str:
+def read_run_id(ti: Any) -> str:
     """Return the id that `plan` has chosen for the run of the task instance `ti`."""
-    return str(headline_of_plan(ti)["run_id"])
+    return str(read_plan(ti)["run_id"])
 
 
-def headline_of_plan(ti: Any) -> dict[str, Any]:
+def read_plan(ti: Any) -> dict[str, Any]:
     """Return what the task `plan` of the same run has returned."""
     headline: dict[str, Any] | None = ti.xcom_pull(task_ids=PLAN)
     if not headline:
@@ -49,7 +49,7 @@ def headline_of_plan(ti: Any) -> dict[str, Any]:
     return headline
 
 
-def slug(name: str) -> str:
+def make_slug(name: str) -> str:
     """Return `name` in letters, digits, dots, dashes and underscores, at most 80 of them."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("._-")

@@ -10,7 +10,7 @@ from airflow.serialization.decoders import decode_deadline_alert
 from airflow.serialization.encoders import encode_deadline_alert
 
 from mf_airflow.mf_plugin import MfPlugin
-from mf_airflow.tasks.deadline import deadline
+from mf_airflow.tasks.deadline import read_deadline
 from mftasks.errors import InvalidPlan
 
 
@@ -23,22 +23,24 @@ def test_a_run_is_late_hours_after_it_was_made(
     monkeypatch.delenv("MF_DEADLINE_HOURS", raising=False)
     if given is not None:
         monkeypatch.setenv("MF_DEADLINE_HOURS", given)
-    alert = deadline()
+    alert = read_deadline()
     assert (alert and alert.interval) == (hours and timedelta(hours=hours))
 
 
 @pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf", "9000"])
 def test_what_is_no_number_of_hours_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv("MF_DEADLINE_HOURS", given)
-    with pytest.raises(InvalidPlan, match=f"MF_DEADLINE_HOURS='{given}' is no number of hours"):
-        deadline()
+    with pytest.raises(
+        InvalidPlan, match=f"MF_DEADLINE_HOURS cannot be '{given}': it must be a number of hours"
+    ):
+        read_deadline()
 
 
 def test_airflow_reads_back_what_it_wrote_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MF_DEADLINE_HOURS", raising=False)
     monkeypatch.setattr(plugins_manager, "_get_plugins", lambda: ([MfPlugin], {}))
     plugins_manager.get_deadline_references_plugins.cache_clear()
-    read = decode_deadline_alert(encode_deadline_alert(deadline()))
+    read = decode_deadline_alert(encode_deadline_alert(read_deadline()))
     plugins_manager.get_deadline_references_plugins.cache_clear()
     due = read.reference.evaluate_with(
         session=None, interval=read.interval, dag_id="movielens_mf", run_id="try-1"

@@ -52,3 +52,15 @@ def test_what_a_step_tells_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFi
     returned = light_steps.step("download", "try-1")
     assert returned["key"] == "runs/try-1/download.json"
     assert any(record.getMessage().startswith("download: ") for record in caplog.records)
+
+
+def test_a_message_that_is_final_is_logged_in_lines_that_a_narrow_window_shows(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(AirflowFailException) as failed:
+        light_steps.plan("try-1", {"dataset": "ml-1oom"})
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert " ".join(lines) == str(failed.value)
+    assert max(map(len, lines)) <= 100
+    assert failed.value.__suppress_context__
+    assert failed.value.__cause__ is None

@@ -42,7 +42,7 @@ def test_a_second_dag_and_a_fresh_database_have_runs_of_their_own() -> None:
     ],
 )
 def test_a_slug_is_short_and_needs_no_quoting(given: str, expected: str) -> None:
-    assert run_ids.slug(given) == expected
+    assert run_ids.make_slug(given) == expected
 
 
 @pytest.mark.parametrize("name", ["запуск", "-x", "日本", "x" * 250, "\x00", "a b"])
@@ -57,12 +57,12 @@ def test_whatever_airflow_takes_as_a_run_id_can_be_planned(
 
 
 def test_other_tasks_take_the_run_from_what_plan_returned() -> None:
-    assert run_ids.of_plan(task_instance({"run_id": "a.b-1"})) == "a.b-1"
+    assert run_ids.read_run_id(task_instance({"run_id": "a.b-1"})) == "a.b-1"
 
 
 def test_without_a_plan_a_task_fails_and_says_what_to_clear() -> None:
     with pytest.raises(AirflowFailException, match="plan of this run has returned nothing: clear"):
-        run_ids.of_plan(task_instance(None))
+        run_ids.read_run_id(task_instance(None))
 
 
 def task_instance(returned: Any) -> Any:
