@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import tenacity
 
-from mftasks import progress
+from mftasks import networks, progress
 from mftasks.data.arrays import read_part, read_vocabulary
 from mftasks.devices import memory
 from mftasks.errors import StoreUnavailable, UnknownNetwork, did_you_mean
-from mftasks.networks import Sizes
 from mftasks.records import BlobRef, BundleRef, RunPlan, SplitRef, TrainConfig, TrainResult
 from mftasks.store.blobs import sha256_of
 from mftasks.store.workspace import Workspace, network_key, run_key
@@ -63,7 +62,8 @@ def train(
             plan, config, data, checkpoints, settings=workspace.settings, on_tick=on_tick
         )
     log.info("train %s: exports the weights of epoch %d", network, trained.best_epoch)
-    from mftasks.bundle.export import export, make_header  # it imports MXNet
+    from mftasks.bundle.export import export, make_header  # they import MXNet
+    from mftasks.networks._layers import describe
 
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
         header = make_header(config, split, vocabulary, len(data.train.ratings))
@@ -81,6 +81,8 @@ def train(
         cpu_seconds=trained.cpu_seconds,
         peak_rss_bytes=memory.peak_rss_bytes(),
         bundle=bundle,
+        formula=networks.formula(network),
+        architecture=describe(network, trained.block),
     )
     return _wait_for_store(workspace.write)(key, result)
 
@@ -99,7 +101,7 @@ def _read_data(workspace: Workspace, split: SplitRef) -> tuple[Vocabulary, Data]
     parts = {
         name: read_part(workspace.fetch(ref)) for name, ref in split.parts.items() if name != "test"
     }
-    sizes = Sizes(len(vocabulary.user_ids), len(vocabulary.item_ids), split.mean_rating)
+    sizes = networks.Sizes(len(vocabulary.user_ids), len(vocabulary.item_ids), split.mean_rating)
     low, high = split.min_rating, split.max_rating
     return vocabulary, Data(parts["train"], parts.get("valid"), sizes, low, high)
 

@@ -106,6 +106,8 @@ def test_a_training_leaves_a_bundle_and_a_result(planned: Callable[..., Workspac
     assert (result.stopped, result.resumed_from) == ("completed", None)
     assert 0 < result.cpu_seconds < 60
     assert result.peak_rss_bytes > 50e6
+    assert result.formula.startswith("The linear network")
+    assert result.architecture is not None
     files = {name: workspace.fetch(ref) for name, ref in result.bundle.files.items()}
     assert set(files) == set(bundle.FILES)
     predicted = bundle.read(files).predict([100, 101], [500, 501])
