@@ -17,7 +17,7 @@ def mean_ratings(
 ) -> tuple[Floats, Positions]:
     """Return the mean rating of each of `n` users or items, and how many ratings it has.
 
-    `positions` says whose each rating is; whoever has none gets the `overall` mean.
+    `positions` has the user or the item of each rating; one without ratings gets the `overall` mean.
     """
     import numpy as np
 

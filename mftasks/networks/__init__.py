@@ -11,8 +11,10 @@ A file `networks/<name>.py` begins with its formula and defines
   the squares of the embedding rows that were looked up: the trainer adds `l2 · penalty` to the
   loss. Only `predicted` is exported.
 
-It imports MXNet inside `build` only, as the DAG, the trigger form and `plan` read the rest. Nothing else
-has to be edited: the network and its parameters appear in all of them, the CLI, the report, and the tests.
+It imports MXNet inside `build` only, as the DAG, the trigger form and `plan` read the rest. It may also
+define `fit`, with the signature of `training.loop.fit`, if the network does not descend a gradient.
+Nothing else has to be edited: the network and its parameters appear in all of them, the CLI, the report,
+and the tests.
 A file that cannot be used is named with its error, and the other networks train.
 """
 

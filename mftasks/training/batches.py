@@ -116,7 +116,7 @@ class _Share:
         batch = self._batches[number]
         if batch is None:
             for gradient in self._gradients:
-                # `gradient[:] = 0` would give a row-sparse one all rows.
+                # `gradient[:] = 0` would add all rows to a row-sparse one.
                 nd.zeros(gradient.shape, gradient.context, stype=gradient.stype).copyto(gradient)
         else:
             self._graphs[len(batch[2])].descend(batch)

@@ -1,7 +1,7 @@
 """One network on several devices: each has weights and moments, and trains on its share of every batch.
 
 The gradients are added up on the first device, and the sum is given to all: the same update everywhere
-keeps the weights equal, and only gradients travel, which are row-sparse where the embeddings are lazy.
+keeps the weights equal, and only gradients travel, which are row-sparse if the embeddings are lazy.
 """
 
 from __future__ import annotations

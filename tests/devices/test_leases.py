@@ -20,7 +20,7 @@ from mftasks.errors import MfError, NoDeviceFree
 ROOT = Path(__file__).parents[2]
 LONG = 60.0
 
-# Leases n of so many CPU slots and says what happens; lets go when its standard input ends.
+# Leases n of so many CPU slots and prints what happens; releases them when its standard input ends.
 HOLDER = """
 import logging, select, signal, subprocess, sys
 from pathlib import Path
@@ -73,7 +73,7 @@ for _ in range(3):
 
 
 class Holder:
-    """A process that leases CPU slots of a folder until it is told to let go."""
+    """A process that leases CPU slots of a folder until `let_go` is called."""
 
     def __init__(self, folder: Path, name: str, n: int, slots: int, do: str = "wait") -> None:
         arguments = [str(folder), name, str(n), str(slots), do]
@@ -262,7 +262,7 @@ def test_gpus_and_the_cpu_do_not_wait_for_each_other(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _waiting(folder: Path) -> Iterator[threading.Event]:
-    """Let a thread wait for the one CPU slot meanwhile; the event says that it got it."""
+    """Let a thread wait for the one CPU slot meanwhile; the event is set when it has it."""
     ended = threading.Event()
 
     def wait() -> None:

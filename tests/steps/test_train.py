@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mftasks import bundle
+from mftasks import bundle, progress
 from mftasks.data.arrays import Part, Vocabulary, read_part, to_npz
 from mftasks.devices import leases
 from mftasks.devices.gpus import Device
@@ -42,10 +42,10 @@ ROOT = Path(__file__).parents[2]
 def planned(workspace: Workspace, tiny_ratings: Part) -> Callable[..., Workspace]:
     """Give a function that puts plan and split of the tiny matrix into a workspace."""
 
-    def put(run_id: str = "r", where: Workspace = workspace, **changes: Any) -> Workspace:
-        put_plan(where, run_id, **changes)
-        put_split(where, run_id, tiny_ratings)
-        return where
+    def put(run_id: str = "r", into: Workspace = workspace, **changes: Any) -> Workspace:
+        put_plan(into, run_id, **changes)
+        put_split(into, run_id, tiny_ratings)
+        return into
 
     return put
 
@@ -161,7 +161,7 @@ def test_a_device_is_held_only_while_the_network_trains(
         checkpoint_seconds=3600,
         leases=tmp_path / "leases",
     )
-    workspace = planned(where=Workspace(settings))
+    workspace = planned(into=Workspace(settings))
     used: list[str] = []
 
     def when_free(name: str) -> Callable[..., Any]:
@@ -244,7 +244,7 @@ def test_a_signal_is_an_interruption_though_no_checkpoint_can_be_stored(
 def test_ticks_count_the_checkpoints_that_could_not_be_stored(
     planned: Callable[..., Workspace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = planned(where=Workspace(eager_settings(tmp_path)))
+    workspace = planned(into=Workspace(eager_settings(tmp_path)))
     failed = threading.Event()
 
     def fail(*given: Any) -> None:
@@ -291,7 +291,7 @@ def test_a_resumed_training_ends_in_the_same_bundle(
     network: str, planned: Callable[..., Workspace], tmp_path: Path
 ) -> None:
     unbroken = train(planned(network=network), "r", network)
-    workspace = planned(where=Workspace(eager_settings(tmp_path)), network=network)
+    workspace = planned(into=Workspace(eager_settings(tmp_path)), network=network)
     with pytest.raises(_Killed):
         train(workspace, "r", network, on_tick=killed_after(2))
     ticks: list[Tick] = []
@@ -305,7 +305,7 @@ def test_a_resumed_training_ends_in_the_same_bundle(
 def test_a_checkpoint_of_another_configuration_is_ignored(
     planned: Callable[..., Workspace], tmp_path: Path
 ) -> None:
-    workspace = planned(where=Workspace(eager_settings(tmp_path)))
+    workspace = planned(into=Workspace(eager_settings(tmp_path)))
     with pytest.raises(_Killed):
         train(workspace, "r", "linear", on_tick=killed_after(3))
     workspace.store.delete(run_key("r", "plan.json"))
@@ -381,7 +381,7 @@ def test_it_trains_on_as_many_devices_as_the_plan_says(planned: Callable[..., Wo
         assert one.valid_rmse == pytest.approx(other.valid_rmse, abs=1e-5)
 
 
-def test_a_tick_tells_what_a_person_wants_to_know(planned: Callable[..., Workspace]) -> None:
+def test_a_tick_has_what_a_person_wants_to_know(planned: Callable[..., Workspace]) -> None:
     ticks: list[Tick] = []
     result = train(planned(), "r", "linear", on_tick=ticks.append)
     assert [(tick.done, tick.total, tick.unit) for tick in ticks] == [
@@ -402,7 +402,7 @@ def test_it_waits_for_a_device_that_is_held_and_says_by_whom(
         device_wait_seconds=0.5,
         leases=tmp_path / "leases",
     )
-    workspace = planned(where=Workspace(settings))
+    workspace = planned(into=Workspace(settings))
     cpu = [Device("cpu", "0", "cpu")]
     ticks: list[Tick] = []
     with (
@@ -414,6 +414,30 @@ def test_it_waits_for_a_device_that_is_held_and_says_by_whom(
     assert (tick.work, tick.done, tick.total) == ("train linear", 0, 4)
     assert tick.waiting_for.startswith("1 of 1 devices: cpu 0 is held by train mlp of s (process ")
     assert train(workspace, "r", "linear").device == "cpu"
+
+
+def test_a_process_that_waits_for_a_device_exits_with_75_on_sigterm(
+    planned: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    workspace = planned()
+    folder = tmp_path / "leases"
+    variables = {"MF_LEASES": str(folder), "MF_CPU_SLOTS": "1", "MF_DEVICE_WAIT_SECONDS": ""}
+    cpu = [Device("cpu", "0", "cpu")]
+    with (
+        leases.lease(cpu, 1, folder=folder, holder="train mlp of s"),
+        subprocess.Popen(
+            [sys.executable, "-m", "mftasks", "train", "--run-id", "r", "--network", "linear"],
+            cwd=ROOT,
+            env=environment(workspace) | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as child,
+    ):
+        tick = progress.parse(child.stdout.readline())
+        assert "held by train mlp of s" in tick.waiting_for
+        child.terminate()
+        assert child.wait(30) == Interrupted.exit_code
 
 
 def test_a_training_that_needs_more_memory_than_there_is_says_what_to_change(

@@ -22,7 +22,7 @@ SIZES = networks.Sizes(60, 40, 3.5)
 
 @pytest.fixture
 def data(tiny_ratings: Part) -> training.Data:
-    """Give the tiny matrix, every fifth rating of which is for validation."""
+    """Give the tiny matrix; every fifth rating is for validation."""
     held = np.arange(len(tiny_ratings.ratings)) % 5 == 0
     train, valid = (Part(*(array[chosen] for array in tiny_ratings)) for chosen in (~held, held))
     return training.Data(train, valid, SIZES, 1.0, 5.0)
@@ -106,11 +106,11 @@ def test_every_device_has_a_share_of_each_batch_and_the_same_weights(data: train
     network = networks.load("resnet")
     params = msgspec.convert(given.params, network.Params)
     block = network.build(SIZES, params, lazy=True)
-    where = contexts("cpu", 3)
-    block.initialize(ctx=where)
+    three = contexts("cpu", 3)
+    block.initialize(ctx=three)
     parameters = list(block.collect_params().values())
-    replicas = Replicas(parameters, given, None, where)
-    batches = Batches(block, data.train, batch_size=64, l2=0.1, seed=0, contexts=where)
+    replicas = Replicas(parameters, given, None, three)
+    batches = Batches(block, data.train, batch_size=64, l2=0.1, seed=0, contexts=three)
     batches.train(1, replicas, 0.01, lambda: None)
     shares = [len(share._places) for share in batches.shares]
     assert sum(shares) == len(data.train.ratings)
