@@ -5,10 +5,12 @@ from __future__ import annotations
 from airflow.plugins_manager import AirflowPlugin
 
 from mf_airflow.tasks.deadline import Creation
+from mf_airflow.tasks.timetable import CronSince
 
 
 class MfPlugin(AirflowPlugin):
-    """Register what a deadline of a run refers to, for all that make runs or read the DAG."""
+    """What deadlines refer to and schedules are made of, for all that make runs or read the DAG."""
 
     name = "movielens_mf"
     deadline_references = [Creation]
+    timetables = [CronSince]

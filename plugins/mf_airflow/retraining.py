@@ -11,6 +11,7 @@ at MF_STORE; XCom carries a key and a few headline figures.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -23,6 +24,7 @@ from mf_airflow.monitoring import notifications
 from mf_airflow.tasks import deadline, light_steps, run_ids
 from mf_airflow.tasks.form import trigger_params
 from mf_airflow.tasks.gpu_step import GpuStepOperator
+from mf_airflow.tasks.timetable import make_timetable
 from mftasks import networks
 from mftasks.records import DagRun
 
@@ -65,6 +67,7 @@ def retraining(
 ) -> DAG:
     """Return the DAG `dag_id`, which retrains on `dataset` by `schedule`.
 
+    A cron schedule is in UTC, and begins when the file that calls this was last changed.
     `defaults` are further parameters of the trigger form that differ from what `mftasks.params` has;
     `options` are any of Airflow's own for a DAG, such as `description` or `tags`.
     """
@@ -75,7 +78,7 @@ def retraining(
     }
     with DAG(
         dag_id=dag_id,
-        schedule=schedule,
+        schedule=make_timetable(schedule, inspect.stack()[1].filename),
         catchup=False,
         max_active_runs=1,
         default_args=TASK_DEFAULTS,

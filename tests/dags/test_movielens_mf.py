@@ -42,7 +42,7 @@ print("PARSED", json.dumps({
     "gpu": sorted(task.task_id for task in dag.tasks if task.queue == task.pool == "gpu"),
     "retries": {task.task_id: [task.retries, task.retry_exponential_backoff] for task in dag.tasks},
     "report_rule": dag.get_task("report").trigger_rule,
-    "schedule": dag.schedule, "catchup": dag.catchup, "max_active_runs": dag.max_active_runs,
+    "schedule": dag.schedule.summary, "catchup": dag.catchup, "max_active_runs": dag.max_active_runs,
     "dag_id": dag.dag_id, "doc": dag.doc_md,
     "run_failed": [called.__name__ for called in [dag.on_failure_callback]],
     "task_failed": {task.task_id: [called.__name__ for called in task.on_failure_callback]
@@ -98,7 +98,7 @@ def test_trainings_and_evaluations_go_to_the_gpu_workers(parsed: dict[str, Any])
 
 def test_it_runs_weekly_one_at_a_time_and_never_catches_up(parsed: dict[str, Any]) -> None:
     assert (parsed["schedule"], parsed["catchup"], parsed["max_active_runs"]) == (
-        "@weekly",
+        "0 0 * * 0",
         False,
         1,
     )

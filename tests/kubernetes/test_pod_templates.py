@@ -154,6 +154,7 @@ def executor_configs(**variables: str) -> dict[str, Any]:
     environment = {
         name: value for name, value in os.environ.items() if name != "MF_GPU_POD_TEMPLATE"
     }
+    environment["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
     environment["PYTHONPATH"] = os.pathsep.join(
         str(ROOT / name) for name in (".", "plugins", "dags")
     )

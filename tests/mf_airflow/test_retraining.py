@@ -6,8 +6,10 @@ from typing import Any
 
 import movielens_mf
 import pytest
+from airflow import plugins_manager
 from airflow.serialization.serialized_objects import DagSerialization
 
+from mf_airflow.mf_plugin import MfPlugin
 from mf_airflow.retraining import retraining
 from mftasks.errors import InvalidPlan
 
@@ -20,7 +22,7 @@ def books() -> Any:
 
 
 def test_a_second_dag_has_its_own_data_set_schedule_and_defaults(books: Any) -> None:
-    assert (books.dag_id, books.schedule) == ("books_mf", "@daily")
+    assert (books.dag_id, books.schedule.summary) == ("books_mf", "0 0 * * *")
     given = books.params.dump()
     assert (given["dataset"], given["networks"], given["epochs"]) == (BOOKS, ["mlp"], 5)
     assert BOOKS in books.description
@@ -39,7 +41,12 @@ def test_both_have_the_same_tasks_and_arrows(books: Any) -> None:
     assert first == second
 
 
-def test_both_can_be_serialized_for_the_scheduler(books: Any) -> None:
+def test_both_can_be_serialized_for_the_scheduler(
+    books: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins_manager, "_get_plugins", lambda: ([MfPlugin], {}))
+    for registry in ("timetables", "deadline_references"):
+        getattr(plugins_manager, f"get_{registry}_plugins").cache_clear()
     for dag in (movielens_mf.dag, books):
         read = DagSerialization.from_dict(DagSerialization.to_dict(dag))
         assert read.dag_id == dag.dag_id
