@@ -53,24 +53,30 @@ class SplitConfig(Record, frozen=True, kw_only=True):
     strategy: Strategy
     fold: Annotated[
         Annotated[int, Meta(ge=1, le=5)] | None,
-        Meta(title="Fold", description="The fold of ml-100k that split canonical tests on."),
+        Meta(
+            title="Fold", description="The fold of ml-100k that split canonical tests on. Empty: 1."
+        ),
     ] = None
     test_fraction: Annotated[
         Annotated[float, Meta(ge=0.001, le=0.9)] | None,
-        Meta(title="Test fraction", description="The share of ratings that split hash tests on."),
+        Meta(
+            title="Test fraction",
+            description="The share of ratings that split hash tests on. Empty: 0.2.",
+        ),
     ] = None
     valid_fraction: Annotated[
         Annotated[float, Meta(ge=0, le=0.9)] | None,
         Meta(
             title="Validation fraction",
-            description="The share of ratings that choose the epoch and the best network.",
+            description="The share of ratings that choose the epoch and the best network. Empty: "
+            "0.1, or, under split temporal, that of the test part; notebook: 0.",
         ),
     ] = 0.1
     test_from: Annotated[
         datetime | None,
         Meta(
             title="Test from",
-            description="Split temporal tests on ratings from this moment on.",
+            description="Split temporal tests on ratings from this moment on, in UTC.",
             extra_json_schema=MOMENT,
         ),
     ] = None
@@ -78,7 +84,7 @@ class SplitConfig(Record, frozen=True, kw_only=True):
         datetime | None,
         Meta(
             title="As of",
-            description="Every rating from this moment on is left out.",
+            description="Every rating from this moment on, in UTC, is left out. Empty: none is.",
             extra_json_schema=MOMENT,
         ),
     ] = None

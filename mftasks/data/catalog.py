@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from mftasks.data import uris
 from mftasks.errors import UnknownDataset, did_you_mean, quote
 from mftasks.records import SplitConfig
 
@@ -135,6 +137,9 @@ _ALL = (
 
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
 
+FORMATS = {".csv": "csv", ".parquet": "parquet"}
+"""The format of a file of the user's own, by the end of its name."""
+
 
 def find(name: str) -> Dataset:
     """Return the data set called `name`; raises `UnknownDataset` with a suggestion."""
@@ -144,6 +149,24 @@ def find(name: str) -> Dataset:
             "or give a file:// or s3:// URI of CSV or Parquet"
         )
     return DATASETS[name]
+
+
+def check(dataset: str) -> None:
+    """Raise `UnknownDataset` for what is no name of the catalogue and no URI of ratings."""
+    if not is_uri(dataset):
+        find(dataset)
+        return
+    uri = uris.parse(dataset)
+    if uri.scheme == "file" and uri.host not in ("", "localhost"):
+        raise UnknownDataset(
+            f"data set {quote(dataset)} lies on the host {quote(uri.host)}, but only the worker's own "
+            "files can be read: file:///path, or s3://bucket/key"
+        )
+    if PurePosixPath(uri.path).suffix.lower() not in FORMATS:
+        raise UnknownDataset(
+            f"data set {quote(dataset)} is neither CSV nor Parquet; its name must end in "
+            f"{' or '.join(FORMATS)}"
+        )
 
 
 def has_folds(ratings_sha256: str) -> bool:

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FORMATS = {".csv": "csv", ".parquet": "parquet"}
-
 
 def download(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silent) -> DatasetRef:
     """Put the data set of the plan into the store, verified, and return a reference to it.
@@ -142,11 +140,8 @@ def _by_name(name: str) -> str:
 
 
 def _fetch_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
+    catalog.check(uri)
     suffix = Path(uris.parse(uri).path).suffix.lower()
-    if suffix not in _FORMATS:
-        raise InvalidPlan(
-            f"data set {quote(uri)} is neither CSV nor Parquet; its name must end in .csv or .parquet"
-        )
     with _open_folder(workspace) as folder:
         path = folder / f"ratings{suffix}"
         if uris.parse(uri).scheme == "s3":
@@ -156,7 +151,7 @@ def _fetch_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
         return DatasetRef(
             name=catalog.identify(uri),
             source=uris.hide_password(uri),
-            format=_FORMATS[suffix],
+            format=catalog.FORMATS[suffix],
             sha256=sha256_of(path),
             ratings=_put_ratings(workspace, path),
         )

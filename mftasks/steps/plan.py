@@ -58,8 +58,7 @@ def resolve(run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None
     """Return the plan that `given` stands for, without writing it."""
     chosen = params.parse(given)
     general = chosen.general
-    if not catalog.is_uri(general.dataset):
-        catalog.find(general.dataset)
+    catalog.check(general.dataset)
     usable, broken = _choose_networks(general)
     split = _plan_split(chosen)
     return RunPlan(

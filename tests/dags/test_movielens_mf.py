@@ -152,7 +152,11 @@ def test_an_empty_field_says_what_it_stands_for(parsed: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "refused", "accepted"),
     [
-        ("dataset", ["ml-1oom", "file://host/r.csv", "http://a/r.csv", ""], ["ml-1m", "s3://a/b"]),
+        (
+            "dataset",
+            ["ml-1oom", "file://host/r.csv", "http://a/r.csv", "s3://a/b", ""],
+            ["ml-1m", "s3://a/b.csv"],
+        ),
         ("networks", [["mpl"], ["mlp", "mlp"]], [["mlp", "linear"], None]),
         ("test_from", ["spring", "1998-4-1"], ["1998-04-01", "1998-04-01T12:00:00+02:00", None]),
         ("as_of", ["1998"], ["1998-04-01 12:00"]),

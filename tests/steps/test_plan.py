@@ -197,3 +197,27 @@ def test_a_message_never_repeats_more_than_300_letters(name: str) -> None:
     with pytest.raises(InvalidPlan) as refused:
         resolve("r", {name: "y" * 50_000})
     assert len(str(refused.value)) < 1500
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sentence"),
+    [
+        ("file://host/tmp/own.csv", "lies on the host 'host'"),
+        ("file:///etc/passwd", "must end in .csv or .parquet"),
+        ("s3://bucket/key.txt", "must end in .csv or .parquet"),
+        ("file://", "must end in .csv or .parquet"),
+        ("http://somewhere/ratings.csv", "unknown data set"),
+    ],
+)
+def test_a_data_set_that_cannot_be_ratings_is_refused_before_anything_runs(
+    dataset: str, sentence: str
+) -> None:
+    with pytest.raises(UnknownDataset, match=sentence):
+        resolve("r", {"dataset": dataset})
+
+
+@pytest.mark.parametrize(
+    "dataset", ["s3://bucket/A.CSV", "file:///a b.csv", "file://localhost/r.csv"]
+)
+def test_a_uri_of_ratings_is_accepted(dataset: str) -> None:
+    assert resolve("r", {"dataset": dataset}).dataset == dataset

@@ -17,7 +17,8 @@ from mftasks.data import catalog
 if TYPE_CHECKING:
     from mftasks.choices import Choice
 
-URI = r"(file:///|s3://[^/]+/).+"
+ENDINGS = "|".join(f"{end}|{end.upper()}" for end in catalog.FORMATS).replace(".", r"\.")
+URI = rf"(file:///|s3://[^/]+/).*({ENDINGS})"
 
 
 def trigger_params(defaults: Mapping[str, Any]) -> dict[str, Param]:
