@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mftasks.records import Evaluation, Score, TrainResult
@@ -53,19 +52,17 @@ def find_best(run: Manifest | RunRow | ReportRef) -> Score:
     return next(score for score in run.scores if score.network == run.best)
 
 
-def tabulate_results(run: Manifest | RunRow, folder: Path | None = None) -> Table:
-    """Return the results of a run, the chosen network first; `folder` holds a copy of its files."""
+def tabulate_results(run: Manifest | RunRow) -> Table:
+    """Return the results of a run, the chosen network first."""
     from rich.table import Table
 
     shown = Table(
         *COLUMNS,
-        *(["files"] if folder else []),
         title=plain(f"{run.dataset.name}, run {run.run_id}"),
         caption=plain(conclude(find_best(run))),
     )
     for score in sorted(run.scores, key=lambda score: (score.network != run.best, _rank(score))):
-        files = [plain(f"{folder}/{score.network}/")] if folder else []
-        shown.add_row(*(plain(cell) for cell in _cells(score)), *files)
+        shown.add_row(*(plain(cell) for cell in _cells(score)))
     return shown
 
 

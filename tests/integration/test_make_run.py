@@ -128,7 +128,7 @@ def test_it_shows_a_table_of_results(run: Run) -> None:
     for name in networks.names():
         row = next(line for line in run.said.splitlines() if re.match(rf"│ {name} ", line))
         assert re.search(r"0\.9\d{3} │ 0\.9\d{3} – \d\.\d{4} │ 0\.\d{4} +│", row), row
-        assert f"/{name}/" in row
+    assert f"files: {run.place.output}/movielens_mf." in run.said
 
 
 def test_a_copy_of_what_was_published_is_left(run: Run) -> None:

@@ -88,7 +88,8 @@ def _once(running: stack.Stack, run_id: str, given: dict[str, Any], output: Path
         workspace = Workspace(settings.read())
         published = running.airflow.store_run_id(run_id)
         folder = results.copy_out(workspace, published, output)
-        console.print(results.show(workspace, published, folder))
+        console.print(results.show(workspace, published))
+        console.print(terminal.plain(f"files: {folder}"), soft_wrap=True)
     else:
         results.explain(running.airflow, run_id, console)
     return state

@@ -31,9 +31,9 @@ def copy_out(workspace: Workspace, run_id: str, output: Path) -> Path:
     return folder
 
 
-def show(workspace: Workspace, run_id: str, folder: Path) -> Table:
-    """Return the results of a run; `folder` holds a copy of what it published."""
-    return tabulate_results(read_manifest(workspace, run_id), folder)
+def show(workspace: Workspace, run_id: str) -> Table:
+    """Return the results of a run."""
+    return tabulate_results(read_manifest(workspace, run_id))
 
 
 def explain(airflow: Airflow, run_id: str, console: Console) -> None:
