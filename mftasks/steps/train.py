@@ -16,24 +16,15 @@ from mftasks import networks, progress
 from mftasks.data.arrays import read_part, read_vocabulary
 from mftasks.devices import memory
 from mftasks.errors import StoreUnavailable, UnknownNetwork, did_you_mean
-from mftasks.records import BlobRef, BundleRef, RunPlan, SplitRef, TrainConfig, TrainResult
-from mftasks.store.blobs import sha256_of
+from mftasks.records import BundleRef, RunPlan, SplitRef, TrainConfig, TrainResult
 from mftasks.store.workspace import Workspace, network_key, run_key
 from mftasks.training import Data
 
 if TYPE_CHECKING:
     from mftasks.data.arrays import Vocabulary
+    from mftasks.training.attempt import Attempt
 
 log = logging.getLogger(__name__)
-
-# A store that is away for a while must not cost what was learned since the last checkpoint.
-_wait_for_store = tenacity.retry(
-    retry=tenacity.retry_if_exception_type(StoreUnavailable),
-    stop=tenacity.stop_after_delay(300),
-    wait=tenacity.wait_fixed(2),
-    before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
-    reraise=True,
-)
 
 
 @memory.explain_shortage()
@@ -58,33 +49,17 @@ def train(
     split = workspace.read(run_key(run_id, "split.json"), SplitRef)
     vocabulary, data = _read_data(workspace, split)
     with of_training(workspace, run_id, config, split.fingerprint) as checkpoints:
-        trained, resumed_from, device = attempt(
+        ended = attempt(
             plan, config, data, checkpoints, settings=workspace.settings, on_tick=on_tick
         )
-    log.info("train %s: exports the weights of epoch %d", network, trained.best_epoch)
-    from mftasks.bundle.export import export, make_header  # they import MXNet
-    from mftasks.networks._layers import describe
+    from mftasks.bundle.export import export, make_header, refer_to  # it imports MXNet
 
-    with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bundle-") as name:
+        folder = Path(name)
         header = make_header(config, split, vocabulary, len(data.train.ratings))
-        export(Path(folder), trained.block, header, vocabulary, data.train)
-        bundle = _put_bundle(workspace, run_id, network, Path(folder))
-    result = TrainResult(
-        config=config,
-        split_fingerprint=split.fingerprint,
-        history=trained.history,
-        best_epoch=trained.best_epoch,
-        stopped=trained.stopped,
-        resumed_from=resumed_from,
-        device=device,
-        seconds=trained.history[-1].seconds,
-        cpu_seconds=trained.cpu_seconds,
-        peak_rss_bytes=memory.peak_rss_bytes(),
-        bundle=bundle,
-        formula=networks.formula(network),
-        architecture=describe(network, trained.block),
-    )
-    return _wait_for_store(workspace.write)(key, result)
+        export(folder, ended.trained.block, header, vocabulary, data.train)
+        bundle = refer_to(folder, network, network_key(run_id, network, "bundle/"))
+        return _put(workspace, key, _describe(ended, config, split, bundle), folder)
 
 
 def _find_config(plan: RunPlan, network: str) -> TrainConfig:
@@ -106,17 +81,46 @@ def _read_data(workspace: Workspace, split: SplitRef) -> tuple[Vocabulary, Data]
     return vocabulary, Data(parts["train"], parts.get("valid"), sizes, low, high)
 
 
-@_wait_for_store
-def _put_bundle(workspace: Workspace, run_id: str, network: str, folder: Path) -> BundleRef:
-    """Put the files of a bundle, in place of those of an attempt that ended before its train.json."""
+def _describe(
+    ended: Attempt, config: TrainConfig, split: SplitRef, bundle: BundleRef
+) -> TrainResult:
+    from mftasks.networks._layers import describe
+
+    trained = ended.trained
+    return TrainResult(
+        config=config,
+        split_fingerprint=split.fingerprint,
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        stopped=trained.stopped,
+        resumed_from=ended.resumed_from,
+        device=ended.device,
+        seconds=trained.history[-1].seconds,
+        cpu_seconds=trained.cpu_seconds,
+        peak_rss_bytes=memory.peak_rss_bytes(),
+        bundle=bundle,
+        formula=networks.formula(config.network),
+        architecture=describe(config.network, trained.block),
+    )
+
+
+@tenacity.retry(  # the store may be away; what was learned since the last checkpoint is not lost
+    retry=tenacity.retry_if_exception_type(StoreUnavailable),
+    stop=tenacity.stop_after_delay(300),
+    wait=tenacity.wait_fixed(2),
+    before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+    reraise=True,
+)
+def _put(workspace: Workspace, key: str, result: TrainResult, folder: Path) -> TrainResult:
+    """Put the bundle, and last the result: until it is there, files of another attempt are replaced."""
     from mftasks.bundle import FILES
 
-    prefix = network_key(run_id, network, "bundle/")
-    files = {}
-    for name, content_type in FILES.items():
-        path = folder / name
-        workspace.store.put(f"{prefix}{name}", path, content_type)
-        files[name] = BlobRef(
-            key=f"{prefix}{name}", sha256=sha256_of(path), n_bytes=path.stat().st_size
-        )
-    return BundleRef(network=network, prefix=prefix, files=files)
+    if (done := workspace.find(key, TrainResult)) is not None:
+        log.info("train %s: another attempt has put %s", result.config.network, key)
+        return done
+    for name, ref in result.bundle.files.items():
+        workspace.store.put(ref.key, folder / name, FILES[name])
+    log.info(
+        "train %s: its bundle has the weights of epoch %d", result.config.network, result.best_epoch
+    )
+    return workspace.write(key, result)

@@ -151,6 +151,25 @@ def test_files_of_an_attempt_that_ended_before_its_result_are_replaced(
     assert bundle.read(files).header.network == "linear"
 
 
+def test_a_result_that_another_attempt_has_put_meanwhile_is_returned_and_its_bundle_kept(
+    planned: Callable[..., Workspace],
+) -> None:
+    workspace = planned()
+    first = train(workspace, "r", "linear")
+    key = network_key("r", "linear", "train.json")
+    record = workspace.store.get(key)
+    workspace.store.delete(key)
+    model = network_key("r", "linear", "bundle/model-0000.params")
+
+    def on_tick(tick: Tick) -> None:
+        if tick.done == 4:
+            workspace.store.put(key, record, "")
+            workspace.store.put(model, b"of the other attempt", "")
+
+    assert train(workspace, "r", "linear", on_tick=on_tick) == first
+    assert workspace.store.get(model) == b"of the other attempt"
+
+
 def test_a_device_is_held_only_while_the_network_trains(
     planned: Callable[..., Workspace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
