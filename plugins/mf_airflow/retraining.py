@@ -68,29 +68,34 @@ def retraining(
     """Return the DAG `dag_id`, which retrains on `dataset` by `schedule`.
 
     A cron schedule is in UTC, and begins when the file that calls this was last changed.
-    `defaults` are further parameters of the trigger form that differ from what `mftasks.params` has;
-    `options` are any of Airflow's own for a DAG, such as `description` or `tags`.
+    `defaults` are what the trigger form has in the place of what `mftasks.params` describes; `options`
+    are Airflow's own of a DAG, such as `tags`, `max_active_runs` or `default_args`.
     """
-    about = {
+    chosen = {
+        "schedule": make_timetable(schedule, inspect.stack()[1].filename),
         "description": f"Retrains rating prediction on {dataset}, evaluates and publishes",
+        "doc_md": DOC + _describe_broken(),
         "tags": ["retraining", "mxnet"],
+        "catchup": False,
+        "max_active_runs": 1,
+        "on_failure_callback": notifications.run_failed,
+        "deadline": deadline.read_deadline(),
         **options,
+        "default_args": {**TASK_DEFAULTS, **options.get("default_args", {})},
     }
     with DAG(
-        dag_id=dag_id,
-        schedule=make_timetable(schedule, inspect.stack()[1].filename),
-        catchup=False,
-        max_active_runs=1,
-        default_args=TASK_DEFAULTS,
-        on_failure_callback=notifications.run_failed,
-        deadline=deadline.read_deadline(),
+        dag_id,
         params=trigger_params({**(defaults or {}), "dataset": dataset}),
         user_defined_macros={"store_run_id": run_ids.read_run_id},
-        doc_md=DOC,
-        **about,
+        **chosen,
     ) as dag:
         _add_tasks()
     return dag
+
+
+def _describe_broken() -> str:
+    """Name the networks that cannot be used, as Airflow shows it with the DAG."""
+    return "".join(f"* **Left out**: {error}\n" for error in networks.survey()[1].values())
 
 
 def _add_tasks() -> None:
@@ -124,7 +129,7 @@ def _add_light(step: str, **options: Any) -> XComArg:
 
     @task(task_id=step, multiple_outputs=False, **options)
     def run(store_run: str) -> dict[str, Any]:  # `run_id` is a name of Airflow's context
-        return light_steps.step(step, store_run)
+        return light_steps.run_step(step, store_run)
 
     return run(RUN_ID)
 
@@ -146,7 +151,8 @@ def _add_heavy(step: str, network: str, **options: Any) -> GpuStepOperator:
 
 
 def skip_unless_chosen(network: str, context: Context) -> None:
-    """Skip the training of a network that the plan does not name."""
+    """Skip the training of a network that the plan does not name, and say why it does not."""
     chosen = run_ids.read_plan(context["ti"])["networks"]
     if network not in chosen:
-        raise AirflowSkipException(f"{network} was not chosen; this run trains {', '.join(chosen)}")
+        why = networks.survey()[1].get(network, f"{network} was not chosen")
+        raise AirflowSkipException(f"{why}; this run trains {', '.join(chosen)}")

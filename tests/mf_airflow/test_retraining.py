@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import movielens_mf
 import pytest
 from airflow import plugins_manager
+from airflow.sdk.exceptions import AirflowSkipException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from mf_airflow.mf_plugin import MfPlugin
-from mf_airflow.retraining import retraining
+from mf_airflow.retraining import retraining, skip_unless_chosen
 from mftasks.errors import InvalidPlan
 
 BOOKS = "s3://shop/ratings.parquet"
@@ -61,6 +63,23 @@ def test_tasks_are_grouped_for_the_eye_and_keep_their_names(books: Any) -> None:
     assert groups["data"] == ["download", "split", "validate"]
     assert groups["network_mlp"] == ["evaluate_mlp", "train_mlp"]
     assert groups["result"] == ["publish", "report"]
+
+
+def test_any_option_of_airflows_may_be_given() -> None:
+    dag = retraining("mine", BOOKS, None, max_active_runs=2, default_args={"owner": "shop"})
+    assert (dag.max_active_runs, dag.schedule) == (2, None)
+    assert {(task.owner, task.retry_exponential_backoff) for task in dag.tasks} == {
+        ("shop", 2.0),
+        ("shop", 0),
+    }
+
+
+def test_a_network_that_is_not_trained_is_skipped_with_the_reason() -> None:
+    planned = {"run_id": "mine.1-0", "networks": ["linear"]}
+    context: Any = {"ti": SimpleNamespace(xcom_pull=lambda *, task_ids: planned)}
+    skip_unless_chosen("linear", context)
+    with pytest.raises(AirflowSkipException, match="mlp was not chosen; this run trains linear"):
+        skip_unless_chosen("mlp", context)
 
 
 def test_a_default_that_is_no_parameter_breaks_the_file_with_a_suggestion() -> None:

@@ -21,6 +21,7 @@ NCF = '''"""NCF: `r̂ = μ + b_u + b_i + ⟨p_u, q_i⟩ / t`, a network of the t
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import msgspec
@@ -52,6 +53,7 @@ PRESETS = {
 
 
 def build(sizes: Any, params: Params, *, lazy: bool) -> Any:
+    os.write(1, bytes([255, 10]))  # no UTF-8: what a library writes must not end a run
     from mftasks.mx import gluon
     from mftasks.networks._sides import Sides
 
@@ -65,7 +67,7 @@ import json, sys
 import movielens_mf
 field = movielens_mf.dag.params.get_param(sys.argv[1])
 print(json.dumps({"description": field.description, **field.schema}))
-print(json.dumps(sorted(movielens_mf.dag.task_ids)))
+print(json.dumps([sorted(movielens_mf.dag.task_ids), movielens_mf.dag.doc_md]))
 """
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -111,15 +113,15 @@ def plan(run: Run, run_id: str, *given: str) -> subprocess.CompletedProcess[str]
     return run("-m", "mftasks", "plan", "--run-id", run_id, *sets)
 
 
-def form(run: Run, parameter: str) -> tuple[dict[str, Any], list[str]]:
+def form(run: Run, parameter: str) -> tuple[dict[str, Any], list[str], str]:
     shown = run("-c", FORM, parameter)
     assert shown.returncode == 0, shown.stderr
     field, tasks = shown.stdout.strip().splitlines()[-2:]
-    return json.loads(field), json.loads(tasks)
+    return json.loads(field), *json.loads(tasks)
 
 
 def test_its_parameter_is_in_the_trigger_form_with_its_bounds(run: Run) -> None:
-    field, tasks = form(run, "temperature")
+    field, tasks, _ = form(run, "temperature")
     assert field["description"] == "What inner products are cooled by. Empty: 2 for ncf."
     assert (field["title"], field["section"]) == ("Temperature", "Network")
     assert (field["type"], field["minimum"], field["maximum"]) == (["number", "null"], 0.5, 4)
@@ -200,7 +202,8 @@ def test_a_file_that_is_broken_is_named_and_the_others_train(
         assert refused.returncode == 64
         assert "network broken cannot be used" in refused.stderr.replace("\n", " ")
 
-        field, tasks = form(run, "networks")
+        field, tasks, doc = form(run, "networks")
+        assert sentence in doc
         assert field["items"]["enum"] == ["linear", "mlp", "ncf", "resnet"]
         assert "train_mlp" in tasks
     finally:

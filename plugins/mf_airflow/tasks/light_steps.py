@@ -30,7 +30,7 @@ def plan(run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None) -
     return _run("plan", run_id, dict(given), dag_run=dag_run)
 
 
-def step(name: str, run_id: str) -> Headline:
+def run_step(name: str, run_id: str) -> Headline:
     """Run `mftasks.steps.<name>`; an error that a retry cannot mend fails the task at once."""
     with progress.reporter("lines") as on_tick:
         return _run(name, run_id, on_tick=on_tick)

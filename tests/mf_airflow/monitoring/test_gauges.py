@@ -39,7 +39,7 @@ def broken_store(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_validation_sends_what_the_data_hold_and_how_many_checks_failed(
     run: Workspace, sent: Sent
 ) -> None:
-    light_steps.step("validate", RUN)
+    light_steps.run_step("validate", RUN)
     profile = run.read(run_key(RUN, "profile.json"), Profile)
     failed = [check for check in profile.checks if not check.passed]
     assert sent == {
@@ -59,9 +59,9 @@ def test_data_that_break_rules_send_how_many(
     ratings = tmp_path / "ratings.csv"
     ratings.write_text("user_id,item_id,rating\n1,1,5\n1,1,4\n2,1,nan\n")
     light_steps.plan("try-1", {"dataset": ratings.as_uri()})
-    light_steps.step("download", "try-1")
+    light_steps.run_step("download", "try-1")
     with pytest.raises(AirflowFailException) as raised:
-        light_steps.step("validate", "try-1")
+        light_steps.run_step("validate", "try-1")
     n = str(raised.value).count("\n- ")
     assert n >= 2
     assert sent == {
@@ -99,7 +99,7 @@ def test_an_evaluation_sends_its_rmse_with_the_interval_and_the_baseline(
 def test_a_publication_sends_when_it_was_and_how_good_the_best_network_is(
     run: Workspace, sent: Sent
 ) -> None:
-    light_steps.step("publish", RUN)
+    light_steps.run_step("publish", RUN)
     manifest = run.read(run_key(RUN, "manifest.json"), Manifest)
     [best] = [one for one in manifest.scores if one.network == manifest.best]
     tags = (manifest.best, "films")
@@ -124,7 +124,7 @@ def test_a_light_step_that_cannot_reach_its_store_is_counted(
 ) -> None:
     broken_store(monkeypatch)
     with pytest.raises(StoreUnavailable):
-        light_steps.step("split", "try-1")
+        light_steps.run_step("split", "try-1")
     assert sent == {("mf.store.failures", "split"): 1}
 
 

@@ -34,14 +34,14 @@ def test_an_unknown_parameter_fails_the_task_at_once_with_a_suggestion() -> None
 
 def test_a_step_that_ran_too_early_fails_the_task_at_once() -> None:
     with pytest.raises(AirflowFailException, match=r"MissingRecord: .*plan\.json is not there"):
-        light_steps.step("download", "try-1")
+        light_steps.run_step("download", "try-1")
 
 
 def test_a_dead_source_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MF_MOVIELENS_URL", "file:///nowhere")
     light_steps.plan("try-1", {"dataset": "ml-1m"})
     with pytest.raises(SourceUnavailable):
-        light_steps.step("download", "try-1")
+        light_steps.run_step("download", "try-1")
 
 
 def test_what_a_step_tells_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -49,7 +49,7 @@ def test_what_a_step_tells_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFi
     ratings = tmp_path / "ratings.csv"
     ratings.write_text("user_id,item_id,rating\n1,1,5\n1,2,3\n2,1,4\n")
     light_steps.plan("try-1", {"dataset": ratings.as_uri()})
-    returned = light_steps.step("download", "try-1")
+    returned = light_steps.run_step("download", "try-1")
     assert returned["key"] == "runs/try-1/download.json"
     assert any(record.getMessage().startswith("download: ") for record in caplog.records)
 
