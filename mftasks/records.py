@@ -316,7 +316,10 @@ class Layer(Record, frozen=True, kw_only=True):
 
 
 class TrainResult(Record, frozen=True, kw_only=True):
-    """Hold what a training did and where its bundle lies; `peak_rss_bytes` is of its process.
+    """What a training did and where its bundle is.
+
+    `seconds` are those of its epochs, `cpu_seconds` those of its processes, both with earlier attempts
+    that it resumed from; `peak_rss_bytes` is of its last process.
 
     `formula` is the first sentence of the network's file, `architecture` what it consists of.
     """
