@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INDEX = "index/"
-READ_AT_ONCE = 16
+READ_AT_ONCE = 8  # as many connections as boto3 keeps, with a few to spare
 
 
 class Entry(NamedTuple):

@@ -106,6 +106,16 @@ def test_a_list_costs_one_small_read_per_run_and_the_latest_run_one(
     assert store.asked == [("list", "index/"), ("get", run_key(RUN, "manifest.json"))]
 
 
+def test_rows_of_a_bucket_come_in_order_over_few_connections(
+    s3_workspace: Workspace, manifest: Manifest, caplog
+) -> None:
+    put_runs(s3_workspace, manifest, *(f"run-{number:02}" for number in range(40)))
+    entries = index.repair(s3_workspace)
+    rows = list(index.read(s3_workspace, entries))
+    assert [row.run_id for row in rows] == [f"run-{number:02}" for number in range(40)]
+    assert "pool is full" not in caplog.text
+
+
 @pytest.mark.parametrize("harm", ["cut off", "of something else", "gone"])
 def test_a_row_that_cannot_be_read_is_written_again_from_its_manifest(
     workspace: Workspace, harm: str
