@@ -45,13 +45,13 @@ def list_choices() -> list[Choice]:
 def write_markdown() -> str:
     """Return a table of every parameter, as the documentation has it."""
     rows = (
-        f"| `{one.name}` | {one.description}{_say_default(one)} | {params.say(one.schema)} |"
+        f"| `{one.name}` | {one.description}{_describe_default(one)} | {params.describe(one.schema)} |"
         for one in list_choices()
     )
     return "\n".join(["| parameter | what | must be |", "|---|---|---|", *rows])
 
 
-def _say_default(choice: Choice) -> str:
+def _describe_default(choice: Choice) -> str:
     return f" Default: {choice.default}." if choice.default else ""
 
 
@@ -65,7 +65,7 @@ def _describe(
     for name, full in schemas.items():
         schema = dict(full)
         default = schema.pop("default", None)
-        text = [schema.pop("description", ""), _say_defaults(name, usable)]
+        text = [schema.pop("description", ""), _describe_defaults(name, usable)]
         yield Choice(
             name=name,
             title=schema.pop("title"),
@@ -76,16 +76,16 @@ def _describe(
         )
 
 
-def _say_defaults(name: str, usable: Mapping[str, Network]) -> str:
-    """Say what an empty field stands for, such as `Empty: 12 for mlp and resnet, 10 for linear`."""
+def _describe_defaults(name: str, usable: Mapping[str, Network]) -> str:
+    """Return what an empty field stands for, such as `Empty: 12 for mlp and resnet, 10 for linear`."""
     default, notebook = (_find_defaults(name, usable, preset) for preset in networks.PRESET_NAMES)
     if not default:
         return ""
     every = len(default) == len(usable)
-    said = f"Empty: {_say_values(default, every)}"
+    said = f"Empty: {_describe_values(default, every)}"
     if notebook == default:
         return f"{said}."
-    return f"{said}; notebook: {_say_values(notebook, every)}."
+    return f"{said}; notebook: {_describe_values(notebook, every)}."
 
 
 def _find_defaults(name: str, usable: Mapping[str, Network], preset: str) -> dict[str, Any]:
@@ -100,17 +100,17 @@ def _find_defaults(name: str, usable: Mapping[str, Network], preset: str) -> dic
     return found
 
 
-def _say_values(values: Mapping[str, Any], every: bool) -> str:
+def _describe_values(values: Mapping[str, Any], every: bool) -> str:
     """Name the networks of each value, unless `every` network has the same one."""
     by_value: dict[str, list[str]] = {}
     for network, value in values.items():
-        by_value.setdefault(_say_value(value), []).append(network)
+        by_value.setdefault(_describe_value(value), []).append(network)
     if every and len(by_value) == 1:
         return next(iter(by_value))
     return ", ".join(f"{value} for {' and '.join(who)}" for value, who in by_value.items())
 
 
-def _say_value(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)

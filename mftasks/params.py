@@ -135,8 +135,8 @@ def convert(values: Mapping[str, Any], kind: type[msgspec.Struct], of: str = "")
     }
 
 
-def say(schema: Mapping[str, Any]) -> str:
-    """Say in words what a schema asks for: `a whole number from 1 to 64`."""
+def describe(schema: Mapping[str, Any]) -> str:
+    """Return in words what a schema asks for: `a whole number from 1 to 64`."""
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
     if schema.get("format") == "date-time":
@@ -150,10 +150,10 @@ def say(schema: Mapping[str, Any]) -> str:
         "array": "a list",
         "object": "an object of objects",
     }.get(kind if isinstance(kind, str) else "", "a value")
-    return noun + "".join(_say_bounds(schema))
+    return noun + "".join(_describe_bounds(schema))
 
 
-def _say_bounds(schema: Mapping[str, Any]) -> Iterator[str]:
+def _describe_bounds(schema: Mapping[str, Any]) -> Iterator[str]:
     words = {
         "minimum": "from",
         "exclusiveMinimum": "above",
@@ -161,7 +161,9 @@ def _say_bounds(schema: Mapping[str, Any]) -> Iterator[str]:
         "exclusiveMaximum": "and below",
     }
     return (
-        f" {word} {_whole(schema[bound]):,}" for bound, word in words.items() if bound in schema
+        f" {word} {_make_whole(schema[bound]):,}"
+        for bound, word in words.items()
+        if bound in schema
     )
 
 
@@ -169,13 +171,13 @@ def _convert_value(name: str, value: Any, kind: Any, schema: Mapping[str, Any]) 
     try:
         if schema.get("format") == "date-time":
             return _parse_moment(value)
-        return msgspec.convert(_whole(value), kind)
+        return msgspec.convert(_make_whole(value), kind)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
-        must = f"it must be {say(schema)}" if schema else str(error)
+        must = f"it must be {describe(schema)}" if schema else str(error)
         raise InvalidPlan(f"{name} cannot be {quote(value)}: {must}") from None
 
 
-def _whole(value: Any) -> Any:
+def _make_whole(value: Any) -> Any:
     """Return 5 for 5.0: a form of JSON knows one kind of number only."""
     if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
         return int(value)
@@ -192,8 +194,12 @@ def _parse_moment(value: Any) -> datetime:
 
 def read_schemas(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
     """Return the JSON schema of each field that has a title."""
+    return {name: schema for name, schema in _read_fields(kind).items() if "title" in schema}
+
+
+def _read_fields(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
     properties = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
-    return {name: _flatten(field) for name, field in properties.items() if "title" in field}
+    return {name: _flatten(field) for name, field in properties.items()}
 
 
 def _flatten(field: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,9 +215,8 @@ def read_own_schemas(usable: Mapping[str, networks.Network]) -> dict[str, dict[s
     """Return the schema of each parameter of a network, wide enough for all networks that have it."""
     found: dict[str, dict[str, Any]] = {}
     for network in usable.values():
-        properties = msgspec.json.schema(network.Params)["$defs"]["Params"]["properties"]
-        for name, field in properties.items():
-            schema = {"title": name.replace("_", " ").capitalize(), **_flatten(field)}
+        for name, field in _read_fields(network.Params).items():
+            schema = {"title": name.replace("_", " ").capitalize(), **field}
             found[name] = _widen(found[name], schema) if name in found else schema
     return found
 

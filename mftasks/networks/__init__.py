@@ -124,6 +124,7 @@ def _check(name: str, network: Any) -> None:
     missing = [piece for piece in ("Params", "PRESETS", "build") if not hasattr(network, piece)]
     if missing:
         raise AttributeError(f"it does not define {', '.join(missing)}")
+    msgspec.json.schema(network.Params)  # every parameter has a type that a form can hold
     taken = RESERVED.intersection(network.Params.__struct_fields__)
     if taken:
         raise ValueError(f"Params has {', '.join(sorted(taken))}, which every run has: rename it")

@@ -72,7 +72,7 @@ def retraining(
     are Airflow's own of a DAG, such as `tags`, `max_active_runs` or `default_args`.
     """
     chosen = {
-        "schedule": make_timetable(schedule, inspect.stack()[1].filename),
+        "schedule": make_timetable(schedule, inspect.stack(context=0)[1].filename),
         "description": f"Retrains rating prediction on {dataset}, evaluates and publishes",
         "doc_md": DOC + _describe_broken(),
         "tags": ["retraining", "mxnet"],

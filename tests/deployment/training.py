@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import psutil
 
-from mf_airflow.embedded.rest import TaskState
+from mf_airflow.embedded.rest import RequestRefused, TaskState
 from tests.deployment import logs
 from tests.deployment.container import Container
 from tests.deployment.deployed import BUCKET, Deployed, trainings, words
@@ -90,7 +90,10 @@ class Training:
 
     def checkpoints(self) -> list[str]:
         """Return the keys of its checkpoints in the store."""
-        prefix = f"{self.deployed.prefix(self.run_id)}/{self.network}/checkpoints/"
+        try:
+            prefix = f"{self.deployed.prefix(self.run_id)}/{self.network}/checkpoints/"
+        except RequestRefused:
+            return []  # its run is not planned yet
         answer = self.deployed.s3("ui").client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)
         return [entry["Key"] for entry in answer.get("Contents", [])]
 

@@ -32,7 +32,7 @@ from mftasks.networks._parameters import Biases, Center, EmbeddingScale, Factors
 from mftasks.records import TrainConfig
 
 
-class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What shapes the network."""
 
     factors: Factors = 8
@@ -42,6 +42,9 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     temperature: Annotated[
         float, Meta(ge=0.5, le=4, title="Temperature", description="What inner products are cooled by.")
     ] = 2.0
+
+
+Params = Shape
 
 
 PRESETS = {
@@ -175,6 +178,10 @@ BROKEN = {
     "a parameter without a default": (NCF.replace("] = 2.0", "]"), "temperature"),
     "a parameter that every run has": (NCF.replace("temperature:", "epochs:"), "rename it"),
     "a parameter that JSON cannot hold": (NCF.replace("= 8", "= (8, 8)"), "factors"),
+    "a type that no form can hold": (
+        NCF.replace("        float, Meta", "        complex, Meta"),
+        "complex",
+    ),
     "an exit": ("raise SystemExit(3)", "SystemExit"),
     "MXNet at the top": (
         "from mftasks.mx import mx\n" + NCF[NCF.index("from typing") :],

@@ -53,8 +53,8 @@ def _allow_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "enum" in given:
         given["enum"] = [*given["enum"], None]
         given["values_display"] = {"null": "(empty)"}
-    else:
-        given["type"] = [given.get("type", "string"), "null"]
+    elif "type" in given:
+        given["type"] = [given["type"], "null"]
     return given
 
 
