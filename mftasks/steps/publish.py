@@ -20,7 +20,7 @@ from mftasks import progress
 from mftasks.data import formats
 from mftasks.errors import ChecksumMismatch
 from mftasks.published import index, rated
-from mftasks.published.manifest import SCHEMA_VERSION
+from mftasks.published.manifest import MANIFEST, SCHEMA_VERSION
 from mftasks.records import (
     BlobRef,
     DatasetRef,
@@ -51,8 +51,11 @@ def publish(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.sil
     nothing resumes a published run. Raises `ChecksumMismatch` if the store holds other bytes than
     the steps put there, and `MissingRecord` if it lacks some.
     """
-    key = run_key(run_id, "manifest.json")
-    manifest = workspace.find(key, Manifest) or _gather(workspace, run_id)
+    key = run_key(run_id, MANIFEST)
+    manifest = workspace.find(key, Manifest)
+    if manifest is None:
+        gathered = _gather(workspace, run_id)
+        manifest = workspace.find(key, Manifest) or gathered  # another attempt may have ended
     _verify(workspace, manifest.files, on_tick)
     log.info("publish: run %s is whole, %d files", run_id, len(manifest.files))
     manifest = workspace.write(key, manifest)
@@ -122,7 +125,9 @@ class _Files:
         yield self._put(f"{network}/history.csv", _to_csv(result), CSV, "history")
 
     def _put(self, name: str, data: Data, content_type: str, role: str) -> PublishedFile:
-        self._workspace.store.put(run_key(self._run_id, name), data, content_type)
+        store = self._workspace.store
+        if not store.exists(run_key(self._run_id, MANIFEST)):
+            store.put(run_key(self._run_id, name), data, content_type)
         return self._describe(name, data, content_type, role)
 
     def _describe(self, name: str, data: Data, content_type: str, role: str) -> PublishedFile:

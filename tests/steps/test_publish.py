@@ -99,6 +99,28 @@ def test_files_that_an_earlier_try_of_other_code_put_are_replaced(workspace: Wor
         assert hashlib.sha256(workspace.store.get(file.key)).hexdigest() == file.sha256
 
 
+def test_an_attempt_changes_nothing_once_another_has_published(workspace: Workspace) -> None:
+    store, late = workspace.store, []
+
+    class Racing:
+        """A store in which another attempt publishes the run before the first file is put."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def put(self, key: str, *rest: object) -> None:
+            if store.exists(MANIFEST):
+                late.append(key)
+            else:
+                publish(Workspace(workspace.settings), RUN)
+            store.put(key, *rest)
+
+    workspace.store = Racing()
+    publish(workspace, RUN)
+    assert [key for key in late if key.startswith("runs/")] == []
+    assert publish(Workspace(workspace.settings), RUN).run_id == RUN
+
+
 def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
     workspace = published_run(tmp_path)
     before = contents(workspace)
