@@ -26,6 +26,7 @@ from mf_airflow.tasks.form import trigger_params
 from mf_airflow.tasks.gpu_step import GpuStepOperator
 from mf_airflow.tasks.timetable import make_timetable
 from mftasks import networks
+from mftasks.data import catalog
 from mftasks.records import DagRun
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def retraining(
     """
     chosen = {
         "schedule": make_timetable(schedule, inspect.stack(context=0)[1].filename),
+        "dag_display_name": f"{dag_id}: retraining on {catalog.identify(dataset)}",
         "description": f"Retrains rating prediction on {dataset}, evaluates and publishes",
         "doc_md": DOC + _describe_broken(),
         "tags": ["retraining", "mxnet"],

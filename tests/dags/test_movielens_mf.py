@@ -98,7 +98,7 @@ def test_trainings_and_evaluations_go_to_the_gpu_workers(parsed: dict[str, Any])
 
 def test_it_runs_weekly_one_at_a_time_and_never_catches_up(parsed: dict[str, Any]) -> None:
     assert (parsed["schedule"], parsed["catchup"], parsed["max_active_runs"]) == (
-        "0 0 * * 0",
+        "At 00:00, only on Sunday",
         False,
         1,
     )

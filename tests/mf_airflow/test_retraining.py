@@ -24,10 +24,11 @@ def books() -> Any:
 
 
 def test_a_second_dag_has_its_own_data_set_schedule_and_defaults(books: Any) -> None:
-    assert (books.dag_id, books.schedule.summary) == ("books_mf", "0 0 * * *")
+    assert (books.dag_id, books.schedule.summary) == ("books_mf", "At 00:00")
     given = books.params.dump()
     assert (given["dataset"], given["networks"], given["epochs"]) == (BOOKS, ["mlp"], 5)
     assert BOOKS in books.description
+    assert books.dag_display_name.startswith("books_mf: retraining on ratings-")
 
 
 def test_the_first_dag_is_as_it_was(books: Any) -> None:

@@ -27,6 +27,11 @@ class CronSince(CronTriggerTimetable):
         super().__init__(cron, timezone="UTC")
         self._since = since
 
+    @property
+    def summary(self) -> str:
+        """Return the schedule in words, as Airflow lists it: `At 00:00, only on Sunday`."""
+        return self.description
+
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> CronSince:
         return cls(data["expression"], since=datetime.fromisoformat(data["since"]))
