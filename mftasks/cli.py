@@ -122,8 +122,8 @@ def _add_network_step(name: str, about: str) -> None:
 
 
 _add_step("download", "Download and verify the data set.")
-_add_step("validate", "Check the data, and profile them.")
-_add_step("split", "Part the ratings into train, valid and test.")
+_add_step("validate", "Check and profile the data.")
+_add_step("split", "Divide the ratings into train, valid and test.")
 _add_network_step("train", "Train one network and export it; resumes from its last checkpoint.")
 _add_network_step("evaluate", "Evaluate one exported network on the test part.")
 _add_step("report", "Draw the report and the comparison plot.")
@@ -204,7 +204,7 @@ def prune(
         changed = f"last changed {one.modified:%Y-%m-%d}"
         out.print(terminal.plain(f"{one.folder}: {size}, {changed}"), soft_wrap=True)
     total = f"{sum(one.n_bytes for one in removed) / 1e6:.1f} MB"
-    out.print(f"{'would remove' if dry_run else 'removed'}: {len(removed)}, {total}")
+    out.print(f"{'would remove' if dry_run else 'removed'}: {len(removed)} folders, {total}")
 
 
 def _open_published(source: str | None, dataset: str | None, store: str | None) -> Published:

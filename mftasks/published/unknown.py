@@ -1,4 +1,4 @@
-"""Say when a network does not know who or what it is asked about: its answer is a fallback then."""
+"""Explain when an answer is no prediction: the network does not know the user or the item."""
 
 from __future__ import annotations
 

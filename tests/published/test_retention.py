@@ -391,9 +391,9 @@ def test_the_command_lists_what_it_removes_and_how_large_it_was(workspace: Works
 
     listed = command(workspace, "--dry-run")
     assert "runs/old: 6 objects, 2.5 MB, last changed 20" in listed
-    assert "would remove: 3, 2.5 MB" in listed
-    assert "removed: 3, 2.5 MB" in command(workspace)
-    assert "removed: 0, 0.0 MB" in command(workspace)
+    assert "would remove: 3 folders, 2.5 MB" in listed
+    assert "removed: 3 folders, 2.5 MB" in command(workspace)
+    assert "removed: 0 folders, 0.0 MB" in command(workspace)
 
 
 def command(workspace: Workspace, *options: str) -> str:
