@@ -10,17 +10,18 @@ import pytest
 
 from mf_airflow.embedded import environment, stack
 from mf_airflow.embedded.process import free_ports
-from mf_airflow.embedded.rest import ENDED
-from mftasks import settings
+from mf_airflow.embedded.rest import ENDED, RequestRefused
+from mftasks import choices, settings
 from mftasks.records import Manifest
 from mftasks.store.workspace import Workspace, run_key
 from tests.waiting import wait
 
 DAG_FILE = """
 from mf_airflow.retraining import retraining
-dag = retraining({dag!r}, {dataset!r}, None, {{"networks": ["linear"], "epochs": 2}})
+dag = retraining({dag!r}, {dataset!r}, None, {{"networks": ["linear"]}})
 """
 RUN = "same"
+EMPTY_FORM = {one.name: None for one in choices.list_choices() if one.name != "dataset"}
 SHOPS = ("films", "books")
 
 
@@ -35,7 +36,9 @@ def test_each_trains_on_its_own_data_and_a_cleared_run_goes_on_where_it_was(
         for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
         for shop in SHOPS:
-            _ask(running, "POST", shop, "", {"dag_run_id": RUN, "logical_date": None})
+            _trigger(running, shop, EMPTY_FORM | {"networks": ["linear"], "epochs": 2.0})
+        with pytest.raises(RequestRefused, match=r"400.*ml-1oom"):
+            _trigger(running, "films", {"dataset": "ml-1oom"})
         _wait_for_both(running)
         ids = {shop: _store_run_id(running, shop) for shop in SHOPS}
         assert {shop: _manifest(ids[shop]).dataset.name[:5] for shop in SHOPS} == {
@@ -73,6 +76,10 @@ def _use_dags(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _ask(running: stack.Stack, method: str, dag: str, path: str, body: Any = None) -> Any:
     return running.airflow.ask(method, f"/api/v2/dags/{dag}/dagRuns{path}", body)
+
+
+def _trigger(running: stack.Stack, dag: str, conf: dict[str, Any]) -> None:
+    _ask(running, "POST", dag, "", {"dag_run_id": RUN, "logical_date": None, "conf": conf})
 
 
 def _wait_for_both(running: stack.Stack) -> None:
