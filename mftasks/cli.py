@@ -100,7 +100,7 @@ def plan(run_id: RunOption, store: StoreOption = None, given: SetOption = None) 
 @app.command("parameters")
 def show_parameters() -> None:
     """Show every parameter of a run: what it is, what stands for it if empty, what it must be."""
-    from mftasks import choices
+    from mftasks.params import choices
 
     out.print(choices.write_markdown(), markup=False, emoji=False, highlight=False, soft_wrap=True)
 

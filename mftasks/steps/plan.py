@@ -16,6 +16,7 @@ import msgspec
 from mftasks import networks, params
 from mftasks.data import catalog
 from mftasks.errors import InvalidPlan, did_you_mean, quote
+from mftasks.params import schemas
 from mftasks.records import DagRun, RunPlan, SplitConfig, TrainConfig
 from mftasks.store.workspace import Workspace, run_key
 from mftasks.version import code_version
@@ -32,7 +33,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "temporal": {"valid_fraction": None},  # as long as the test part
 }
 LEAST_FRACTION = 0.001
-TRAIN_FIELDS = frozenset(params.read_schemas(TrainConfig))
+TRAIN_FIELDS = frozenset(schemas.read_schemas(TrainConfig))
 
 
 def plan(
@@ -197,7 +198,7 @@ def _plan_training(
     of = f"network {name}: "
     fields = network.Params.__struct_fields__
     override = chosen.general.overrides.get(name, {})
-    params.refuse_unknown(override, (*params.read_schemas(TrainConfig), *fields), f" of {name}")
+    params.refuse_unknown(override, (*schemas.read_schemas(TrainConfig), *fields), f" of {name}")
     preset = network.PRESETS[chosen.general.preset]
     asked = chosen.training | {key: override[key] for key in override if key in TRAIN_FIELDS}
     own = {**preset.params, **chosen.network, **override}

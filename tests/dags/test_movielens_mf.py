@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from mftasks import choices, networks, params
+from mftasks import networks, params
 from mftasks.data import catalog
+from mftasks.params import choices
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (

@@ -11,7 +11,8 @@ import pytest
 from mf_airflow.embedded import environment, stack
 from mf_airflow.embedded.process import free_ports
 from mf_airflow.embedded.rest import ENDED, RequestRefused
-from mftasks import choices, settings
+from mftasks import settings
+from mftasks.params import choices
 from mftasks.records import Manifest
 from mftasks.store.workspace import Workspace, run_key
 from tests.waiting import wait

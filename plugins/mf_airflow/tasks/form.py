@@ -1,4 +1,4 @@
-"""Make Airflow's trigger form of the parameters that `mftasks.choices` describes.
+"""Make Airflow's trigger form of the parameters that `mftasks.params` describes.
 
 What a form can refuse while somebody types, Airflow refuses before a run is made.
 """
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
-from mftasks import choices, networks, params
+from mftasks import networks, params
 from mftasks.data import catalog
+from mftasks.params import choices
 
 if TYPE_CHECKING:
-    from mftasks.choices import Choice
+    from mftasks.params.choices import Choice
 
 ENDINGS = "|".join(f"{end}|{end.upper()}" for end in catalog.FORMATS).replace(".", r"\.")
 URI = rf"(file:///|s3://[^/]+/).*({ENDINGS})"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mftasks import networks, params
+from mftasks import networks
+from mftasks.params import General, schemas
 from mftasks.records import SplitConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ def list_choices() -> list[Choice]:
     """Return every parameter, section by section."""
     usable, _ = networks.survey()
     found = [
-        *_describe(params.read_schemas(params.General), "", usable, with_default=True),
-        *_describe(params.read_schemas(SplitConfig), "Split", usable),
-        *_describe(params.read_schemas(TrainConfig), "Training", usable),
-        *_describe(params.read_own_schemas(usable), "Network", usable),
+        *_describe(schemas.read_schemas(General), "", usable, with_default=True),
+        *_describe(schemas.read_schemas(SplitConfig), "Split", usable),
+        *_describe(schemas.read_schemas(TrainConfig), "Training", usable),
+        *_describe(schemas.read_own_schemas(usable), "Network", usable),
     ]
     return sorted(found, key=lambda one: SECTIONS.index(one.section))
 
@@ -45,7 +46,7 @@ def list_choices() -> list[Choice]:
 def write_markdown() -> str:
     """Return a table of every parameter, as the documentation has it."""
     rows = (
-        f"| `{one.name}` | {one.description}{_describe_default(one)} | {params.describe(one.schema)} |"
+        f"| `{one.name}` | {one.description}{_describe_default(one)} | {schemas.describe(one.schema)} |"
         for one in list_choices()
     )
     return "\n".join(["| parameter | what | must be |", "|---|---|---|", *rows])
@@ -56,13 +57,13 @@ def _describe_default(choice: Choice) -> str:
 
 
 def _describe(
-    schemas: Mapping[str, dict[str, Any]],
+    fields: Mapping[str, dict[str, Any]],
     section: str,
     usable: Mapping[str, Network],
     *,
     with_default: bool = False,
 ) -> Iterator[Choice]:
-    for name, full in schemas.items():
+    for name, full in fields.items():
         schema = dict(full)
         default = schema.pop("default", None)
         text = [schema.pop("description", ""), _describe_defaults(name, usable)]

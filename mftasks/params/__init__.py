@@ -8,18 +8,17 @@ or the data set says.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from mftasks import networks
 from mftasks.errors import InvalidPlan, did_you_mean, quote
+from mftasks.params import schemas
 from mftasks.records import DeviceKind, SplitConfig, Strategy, TrainConfig
-
-T = TypeVar("T")
 
 DAY = r"\d{4}-\d{2}-\d{2}"
 TIME = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
@@ -97,17 +96,17 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(given: Mapping[str, Any]) -> Chosen:
     """Check what a person gave; raises `InvalidPlan` with a suggestion."""
-    own = read_own_schemas(networks.survey()[0])
+    own = schemas.read_own_schemas(networks.survey()[0])
     kinds = {
-        "general": read_schemas(General),
-        "split": read_schemas(SplitConfig),
-        "training": read_schemas(TrainConfig),
+        "general": schemas.read_schemas(General),
+        "split": schemas.read_schemas(SplitConfig),
+        "training": schemas.read_schemas(TrainConfig),
         "network": own,
     }
-    refuse_unknown(given, [name for schemas in kinds.values() for name in schemas])
+    refuse_unknown(given, [name for fields in kinds.values() for name in fields])
     asked = {
-        kind: {name: given[name] for name in schemas if given.get(name) is not None}
-        for kind, schemas in kinds.items()
+        kind: {name: given[name] for name in fields if given.get(name) is not None}
+        for kind, fields in kinds.items()
     }
     return Chosen(
         general=General(**convert(asked["general"], General)),
@@ -127,44 +126,12 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], of: str = "") -> 
 
 def convert(values: Mapping[str, Any], kind: type[msgspec.Struct], of: str = "") -> dict[str, Any]:
     """Return values in the types of the fields of `kind`; raises `InvalidPlan` for what cannot be."""
-    known = read_schemas(kind)
+    known = schemas.read_schemas(kind)
     types = {field.name: field.type for field in msgspec.structs.fields(kind)}
     return {
         name: _convert_value(f"{of}{name}", value, types[name], known.get(name, {}))
         for name, value in values.items()
     }
-
-
-def describe(schema: Mapping[str, Any]) -> str:
-    """Return in words what a schema asks for: `a whole number from 1 to 64`."""
-    if "enum" in schema:
-        return "one of " + ", ".join(map(str, schema["enum"]))
-    if schema.get("format") == "date-time":
-        return "a moment such as 1998-04-01 or 1998-04-01T12:00:00Z"
-    kind = schema.get("type", "anything")
-    noun = {
-        "integer": "a whole number",
-        "number": "a number",
-        "boolean": "true or false",
-        "string": "text",
-        "array": "a list",
-        "object": "an object of objects",
-    }.get(kind if isinstance(kind, str) else "", "a value")
-    return noun + "".join(_describe_bounds(schema))
-
-
-def _describe_bounds(schema: Mapping[str, Any]) -> Iterator[str]:
-    words = {
-        "minimum": "from",
-        "exclusiveMinimum": "above",
-        "maximum": "to",
-        "exclusiveMaximum": "and below",
-    }
-    return (
-        f" {word} {_make_whole(schema[bound]):,}"
-        for bound, word in words.items()
-        if bound in schema
-    )
 
 
 def _convert_value(name: str, value: Any, kind: Any, schema: Mapping[str, Any]) -> Any:
@@ -173,7 +140,7 @@ def _convert_value(name: str, value: Any, kind: Any, schema: Mapping[str, Any]) 
             return _parse_moment(value)
         return msgspec.convert(_make_whole(value), kind)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
-        must = f"it must be {describe(schema)}" if schema else str(error)
+        must = f"it must be {schemas.describe(schema)}" if schema else str(error)
         raise InvalidPlan(f"{name} cannot be {quote(value)}: {must}") from None
 
 
@@ -190,47 +157,3 @@ def _parse_moment(value: Any) -> datetime:
         raise ValueError(value)
     moment = datetime.fromisoformat(value)
     return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-
-
-def read_schemas(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
-    """Return the JSON schema of each field that has a title."""
-    return {name: schema for name, schema in _read_fields(kind).items() if "title" in schema}
-
-
-def _read_fields(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
-    properties = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
-    return {name: _flatten(field) for name, field in properties.items()}
-
-
-def _flatten(field: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of "a number or null" as that of a number."""
-    schema = dict(field)
-    for kind in schema.pop("anyOf", ()):
-        if kind != {"type": "null"}:
-            schema |= kind
-    return schema
-
-
-def read_own_schemas(usable: Mapping[str, networks.Network]) -> dict[str, dict[str, Any]]:
-    """Return the schema of each parameter of a network, wide enough for all networks that have it."""
-    found: dict[str, dict[str, Any]] = {}
-    for network in usable.values():
-        for name, field in _read_fields(network.Params).items():
-            schema = {"title": name.replace("_", " ").capitalize(), **field}
-            found[name] = _widen(found[name], schema) if name in found else schema
-    return found
-
-
-def _widen(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema that takes what either takes."""
-    if {one.get("type"), "enum" in one} != {other.get("type"), "enum" in other}:
-        return {key: one[key] for key in ("title", "description") if key in one}
-    widest = {"minimum": min, "exclusiveMinimum": min, "maximum": max, "exclusiveMaximum": max}
-    both = {
-        key: pick(one[key], other[key])
-        for key, pick in widest.items()
-        if key in one and key in other
-    }
-    if "enum" in one:
-        both["enum"] = list(dict.fromkeys([*one["enum"], *other["enum"]]))
-    return {key: value for key, value in one.items() if key not in widest} | both
