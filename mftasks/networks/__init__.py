@@ -120,7 +120,7 @@ def _import(name: str) -> tuple[Any, bool]:
 
 
 def _check(name: str, network: Any) -> None:
-    """Raise where a network's file lacks what this folder's docstring asks for."""
+    """Raise if a network's file lacks what this folder's docstring asks for."""
     missing = [piece for piece in ("Params", "PRESETS", "build") if not hasattr(network, piece)]
     if missing:
         raise AttributeError(f"it does not define {', '.join(missing)}")

@@ -83,10 +83,10 @@ def _describe_defaults(name: str, usable: Mapping[str, Network]) -> str:
     if not default:
         return ""
     every = len(default) == len(usable)
-    said = f"Empty: {_describe_values(default, every)}"
+    text = f"Empty: {_describe_values(default, every)}"
     if notebook == default:
-        return f"{said}."
-    return f"{said}; notebook: {_describe_values(notebook, every)}."
+        return f"{text}."
+    return f"{text}; notebook: {_describe_values(notebook, every)}."
 
 
 def _find_defaults(name: str, usable: Mapping[str, Network], preset: str) -> dict[str, Any]:

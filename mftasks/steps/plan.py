@@ -86,7 +86,7 @@ def _check_same(there: RunPlan, given: Mapping[str, Any], dag_run: DagRun | None
     """Refuse to go on with a run that was planned for something else.
 
     What a DAG run was given never changes, but an upgrade may add parameters to the form: so the
-    DAG run decides where there is one.
+    DAG run decides if there is one.
     """
     if there.dag_run != dag_run:
         raise InvalidPlan(

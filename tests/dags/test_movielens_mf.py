@@ -118,7 +118,7 @@ def test_the_report_is_drawn_of_the_networks_that_were_chosen(parsed: dict[str, 
     assert parsed["report_rule"] == "none_failed_min_one_success"
 
 
-def test_a_run_that_fails_or_is_late_is_told_of(parsed: dict[str, Any]) -> None:
+def test_people_are_notified_of_a_run_that_fails_or_is_late(parsed: dict[str, Any]) -> None:
     assert parsed["run_failed"] == ["run_failed"]
     assert set(map(tuple, parsed["task_failed"].values())) == {("keep_error",)}
     assert parsed["late"] == [
@@ -142,12 +142,12 @@ def test_what_people_change_first_is_in_no_section_and_so_open(parsed: dict[str,
 
 
 def test_an_empty_field_says_what_it_stands_for(parsed: dict[str, Any]) -> None:
-    said = {name: field["description"] for name, field in parsed["params"].items()}
-    assert "Empty: 10 for linear, 12 for mlp and resnet; notebook: 25 for" in said["epochs"]
-    assert said["dropout"].endswith("Empty: 0.4 for resnet; notebook: 0.5 for resnet.")
+    descriptions = {name: field["description"] for name, field in parsed["params"].items()}
+    assert "Empty: 10 for linear, 12 for mlp and resnet; notebook: 25 for" in descriptions["epochs"]
+    assert descriptions["dropout"].endswith("Empty: 0.4 for resnet; notebook: 0.5 for resnet.")
     for name, field in parsed["params"].items():
         if field["value"] is None and field.get("section") in ("Training", "Network"):
-            assert "Empty: " in said[name]
+            assert "Empty: " in descriptions[name]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ URI = rf"(file:///|s3://[^/]+/).*({ENDINGS})"
 
 
 def trigger_params(defaults: Mapping[str, Any]) -> dict[str, Param]:
-    """Return one `Param` per parameter: drop-downs, bounds, and empty where the preset decides.
+    """Return one `Param` per parameter: drop-downs, bounds, and empty if the preset decides.
 
     Raises `InvalidPlan` for `defaults` that are no parameters.
     """
@@ -60,7 +60,7 @@ def _allow_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _suggest(name: str) -> dict[str, Any]:
-    """Return what the form offers, and refuses, where the choice depends on what there is."""
+    """Return what the form offers and refuses, if the choice depends on what there is."""
     if name == "dataset":
         known = "|".join(map(re.escape, catalog.DATASETS))
         return {

@@ -31,7 +31,7 @@ def plan(run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None) -
 
 
 def run_step(name: str, run_id: str) -> Headline:
-    """Run `mftasks.steps.<name>`; an error that a retry cannot mend fails the task at once."""
+    """Run `mftasks.steps.<name>`; an error that a retry cannot help fails the task at once."""
     with progress.reporter("lines") as on_tick:
         return _run(name, run_id, on_tick=on_tick)
 

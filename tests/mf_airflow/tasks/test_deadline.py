@@ -36,7 +36,7 @@ def test_what_is_no_number_of_hours_is_refused(monkeypatch: pytest.MonkeyPatch, 
         read_deadline()
 
 
-def test_airflow_reads_back_what_it_wrote_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_airflow_reads_back_what_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MF_DEADLINE_HOURS", raising=False)
     monkeypatch.setattr(plugins_manager, "_get_plugins", lambda: ([MfPlugin], {}))
     plugins_manager.get_deadline_references_plugins.cache_clear()
