@@ -48,7 +48,7 @@ def watching(step: str) -> Iterator[None]:
         raise
 
 
-def exited(step: str, code: int) -> None:
+def count_exit(step: str, code: int) -> None:
     """Count the exit of a step's process, where its store did not answer."""
     if code == StoreUnavailable.exit_code:  # a heavy step has no source of data that might not
         _store_failed(step)

@@ -9,37 +9,46 @@ that it does not outlive the task process, whatever ends that.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+)
 
 from mf_airflow.monitoring import gauges
 from mf_airflow.monitoring.ticks import Monitor
 from mf_airflow.tasks import guard, headlines
+from mf_airflow.tasks.failure import fail
 from mftasks import errors
 from mftasks.devices import memory
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from mf_airflow.monitoring.ticks import Reason
+
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[3]
 KILL_AFTER_SECONDS = 3.0  # Airflow itself kills the task process after 5
+DEVICE_RETRY_SECONDS = 60.0
+RESUME_SECONDS = 5.0
 SIGNALLED = 128  # as in a shell, an exit code of 128 + n means signal n
 
-# A child that runs our code and nothing of Airflow's needs no more than this; what a task has beside
-# it are the secrets of the database and of the API, and of whom a failure is told to.
+# A child runs our code and nothing of Airflow's. What else a task's environment holds are secrets: of
+# the database, of the API, and of the addresses that notifications go to.
 PASSED_ON = (
     "HOME",
     "HOSTNAME",
@@ -74,9 +83,12 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 class GpuStepOperator(BaseOperator):
     """Run `python -m mftasks <step> --run-id … --network …`, and return its headline figures.
 
-    The child's exit code decides: 0 succeeds; one that belongs to an error which a retry cannot
-    mend fails at once; any other is retried. A child that has to stop is asked by SIGTERM, upon which
-    a training puts its checkpoint, and is killed with all its children 3 s later.
+    The child's exit code decides: 0 succeeds; one of an error that a retry cannot fix fails at once; any
+    other is retried. A child that must stop gets SIGTERM, upon which a training stores its checkpoint; it
+    is killed with all its children 3 s later.
+
+    A child that found no free device, or that was stopped, uses up no try: the task is rescheduled, and the
+    training resumes. If a person has marked or cleared the task, Airflow ignores that it asks for more.
 
     Under KubernetesExecutor, a training runs in a pod made from the file that MF_GPU_POD_TEMPLATE names;
     the scheduler reads it there. Other executors do not look at it.
@@ -112,17 +124,19 @@ class GpuStepOperator(BaseOperator):
         """Run the child to its end, and return the key and headline figures of its record."""
         monitor = Monitor(context, self.network)
         oom_kills = memory.oom_kills()
-        with self._running() as child:
-            for line in child.stdout or ():
-                monitor.take(line.rstrip())
-            code = child.wait()
+        code = self._run_child(monitor)
         monitor.flush()
-        if code != 0 or self._killed:
-            self._fail(code, monitor, starved=memory.oom_kills() > oom_kills)
-        return headlines.of_network(self.step, self.run_id, self.network)
+        if code == 0:
+            return headlines.of_network(self.step, self.run_id, self.network)
+        gauges.count_exit(self.step, code)
+        if self._killed or code in (errors.Interrupted.exit_code, SIGNALLED + signal.SIGTERM):
+            _reschedule(monitor)
+        outcome = self._explain(code, monitor, starved=memory.oom_kills() > oom_kills)
+        final = code in final_exit_codes()
+        return fail(outcome, AirflowFailException if final else AirflowException)
 
     def on_kill(self) -> None:
-        """Have the child stopped; called twice or early, it is harmless."""
+        """Ask the child to stop; a second call, or one before there is a child, is harmless."""
         self._killed = True
         if self._child is not None:
             self._child.terminate()
@@ -134,12 +148,11 @@ class GpuStepOperator(BaseOperator):
             *("--run-id", self.run_id, "--network", self.network),
         ]
 
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[subprocess.Popen[str]]:
-        """Give the child's guard; nothing of the child is left afterwards."""
+    def _run_child(self, monitor: Monitor) -> int:
+        """Return the exit code of the child; nothing of it is left afterwards."""
         if self._killed:
-            raise AirflowException(f"{self.task_id} was killed before it began")
-        log.info("runs %s", shlex.join(self.command()))
+            return errors.Interrupted.exit_code
+        log.info("starts %s", shlex.join(self.command()))
         self._child = subprocess.Popen(
             guard.command(*self.command(), grace=KILL_AFTER_SECONDS),
             stdin=subprocess.DEVNULL,
@@ -152,25 +165,41 @@ class GpuStepOperator(BaseOperator):
         )
         if self._killed:
             self._child.terminate()
-        try:
-            yield self._child
-        finally:
-            self._child.terminate()
-            with self._child:  # waits for it, and closes its output
-                pass
+        with self._child as child:  # waits for it in the end, and closes its output
+            try:
+                for line in child.stdout or ():
+                    monitor.take(line.rstrip())
+                return child.wait()
+            finally:
+                child.terminate()
 
-    def _fail(self, code: int, monitor: Monitor, *, starved: bool) -> NoReturn:
-        gauges.exited(self.step, code)
+    def _explain(self, code: int, monitor: Monitor, *, starved: bool) -> str:
+        """Return why the child failed: what it reported, else how it ended and its last lines."""
+        name = f"{self.step} {self.network}"
+        if (reported := monitor.find_error()) is not None:
+            return f"{name}: {reported.kind}: {reported.message}"
         if code <= SIGNALLED:
-            outcome = f"ended with exit code {code}"
-        elif code == SIGNALLED + signal.SIGKILL and starved and not self._killed:
-            outcome = f"was killed for want of memory{monitor.held()}; {memory.ADVICE}"
-        else:
-            outcome = f"was ended by {signal.Signals(code - SIGNALLED).name}"
-        message = f"{self.step} {self.network} {outcome}; it said last:\n{monitor.last_lines()}"
-        if code in final_exit_codes():
-            raise AirflowFailException(message)
-        raise AirflowException(message)
+            return f"{name} ended with exit code {code}; its last lines:\n{monitor.last_lines()}"
+        if code == SIGNALLED + signal.SIGKILL and starved:
+            return f"{name} was killed for lack of memory{monitor.held()}; {memory.ADVICE}"
+        killer = signal.Signals(code - SIGNALLED).name
+        return f"{name} was killed ({killer}){monitor.reached()}; the next try resumes from the last checkpoint"
+
+
+def _reschedule(monitor: Monitor) -> NoReturn:
+    """Ask Airflow to start the task again soon, in the same try, and report what it waits for."""
+    reported = monitor.find_error()
+    if reported is not None and reported.kind == errors.NoDeviceFree.__name__:
+        reason: Reason = "device"
+        seconds = DEVICE_RETRY_SECONDS
+    else:
+        reason, seconds = "interruption", RESUME_SECONDS
+    detail = reported.message if reported else f"it was stopped{monitor.reached()}"
+    monitor.report_wait(reason, detail)
+    monitor.flush()
+    log.info("%s; starts again in %.0f s and goes on; no try is used up", detail, seconds)
+    again_at = datetime.now(UTC) + timedelta(seconds=seconds)
+    raise AirflowRescheduleException(again_at)  # type: ignore[no-untyped-call]
 
 
 def executor_config(given: Mapping[str, str]) -> dict[str, str]:
@@ -180,7 +209,7 @@ def executor_config(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def child_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the part of an environment that a child needs, and how it is to tell of progress."""
+    """Return the part of an environment that a child needs, and how it reports progress."""
     passed = {
         name: value
         for name, value in given.items()
@@ -196,7 +225,7 @@ def child_environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def final_exit_codes() -> frozenset[int]:
-    """Return the exit codes of errors that a retry cannot mend."""
+    """Return the exit codes of errors that a retry cannot fix."""
     return frozenset(
         kind.exit_code for kind in errors.MfError.__subclasses__() if not kind.retryable
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import logging
-import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from mf_airflow.monitoring import gauges
 from mf_airflow.tasks import headlines
+from mf_airflow.tasks.failure import fail
 from mftasks import progress, settings
 from mftasks.errors import MfError
 from mftasks.store.workspace import Workspace
@@ -19,10 +18,6 @@ from mftasks.store.workspace import Workspace
 if TYPE_CHECKING:
     from mf_airflow.tasks.headlines import Headline
     from mftasks.records import DagRun
-
-log = logging.getLogger(__name__)
-
-WIDTH = 100  # of a line of Airflow's log that a narrow window shows whole
 
 
 def plan(run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None) -> Headline:
@@ -46,13 +41,4 @@ def _run(name: str, run_id: str, *given: Any, **options: Any) -> Headline:
     except MfError as error:
         if error.retryable:
             raise
-        _fail(error)
-
-
-def _fail(error: MfError) -> NoReturn:
-    """Fail the task at once; its log shows the message, and no frames of ours."""
-    message = f"{type(error).__name__}: {error}"
-    for line in message.splitlines():
-        for part in textwrap.wrap(line, WIDTH):
-            log.error("%s", part)
-    raise AirflowFailException(message) from None
+        fail(f"{type(error).__name__}: {error}", AirflowFailException)

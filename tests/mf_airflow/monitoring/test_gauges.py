@@ -133,13 +133,13 @@ def test_a_heavy_step_that_cannot_reach_its_store_is_counted(
 ) -> None:
     broken_store(monkeypatch)
     operator = GpuStepOperator(task_id="evaluate_mlp", step="evaluate", run_id="a", network="mlp")
-    with pytest.raises(AirflowException, match="ended with exit code 69"):
+    with pytest.raises(AirflowException, match="StoreUnavailable"):
         operator.execute({"task_state_store": StateStore()})
     assert sent == {("mf.store.failures", "evaluate"): 1}
 
 
 def test_a_step_that_fails_otherwise_counts_nothing(sent: Sent) -> None:
-    gauges.exited("train", 75)
+    gauges.count_exit("train", 75)
     assert sent == {}
 
 

@@ -57,6 +57,7 @@ def test_an_epoch_is_a_line_of_the_log_an_entry_of_the_state_store_and_metrics(
     assert sent == {
         ("mf.train.epochs", "mlp"): 3,
         ("mf.train.epoch", "mlp"): 3,
+        ("mf.train.failed_checkpoints", "mlp"): 0,
         ("mf.train.rmse", "mlp"): 0.9,
         ("mf.train.valid_rmse", "mlp"): 0.95,
         ("mf.train.ratings_per_second", "mlp"): 5e4,
@@ -93,3 +94,55 @@ def test_quick_epochs_do_not_flood_the_state_store() -> None:
     monitor.flush()
     assert len(store.values) < 9
     assert store.values[-1][1]["done"] == 9
+
+
+class BrokenStore(StateStore):
+    """An API server that is away: each call fails."""
+
+    calls = 0
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self.calls += 1
+        raise RuntimeError("API_SERVER_ERROR")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise RuntimeError("API_SERVER_ERROR")
+
+
+def test_a_training_goes_on_when_its_progress_cannot_be_stored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = BrokenStore()
+    monitor = Monitor({"task_state_store": store}, "mlp")
+    for epoch in range(1, 5):
+        monitor.take(line(tick(epoch)))
+    assert store.calls == 1  # each may take a minute, in which nobody reads what the child writes
+    monitor.flush()
+    assert [one for one in caplog.messages if "API_SERVER_ERROR" in one]
+
+
+def test_a_wait_is_an_entry_of_the_state_store_and_a_metric_until_the_training_goes_on(
+    sent: dict[tuple[str, ...], float],
+) -> None:
+    store = StateStore()
+    waiting = Tick(
+        work="train mlp",
+        done=0,
+        total=9,
+        unit="epochs",
+        waiting_for="1 of 1 devices: A100 is held by train mlp of other",
+    )
+    first = Monitor({"task_state_store": store}, "mlp")
+    first.take(line(waiting))
+    first.flush()
+    assert store.get("waiting")["detail"].startswith("1 of 1 devices")
+    since = store.get("waiting")["since"]
+    second = Monitor({"task_state_store": store}, "mlp")  # a later process of the same task
+    second.take(line(waiting))
+    second.flush()
+    assert (store.get("waiting")["since"], store.get("waiting")["until"]) == (since, None)
+    assert sent["mf.train.waiting_seconds", "mlp", "device"] > 0
+    second.take(line(tick(2)))
+    second.flush()
+    assert store.get("waiting")["until"] is not None
+    assert sent["mf.train.waiting_seconds", "mlp", "device"] == 0
