@@ -16,7 +16,7 @@ from tests.waiting import wait
 
 MAPPINGS = Path(__file__).parents[2] / "docker" / "statsd" / "mappings.yaml"
 SUMMARY = "The data break 2 rules, and are not trained on"
-WHAT_TO_DO = "Mend the data at their source"
+WHAT_TO_DO = "Fix the data at their source"
 BAD_DATA = "airflow.mf.data.checks_failed,severity=error:2|g"
 FAILED_RUN = "airflow.dagrun.duration.failed,dag_id=movielens_mf:9000|ms"
 TO = "sender@example.org, reader@example.org"

@@ -28,7 +28,7 @@ from mf_airflow.monitoring import gauges
 from mf_airflow.monitoring.ticks import Monitor
 from mftasks.errors import InvalidDataset, StoreUnavailable
 from mftasks.progress import Tick
-from mftasks.records import EpochMetrics, Evaluation, GpuUse, Manifest, Profile
+from mftasks.records import DagRun, EpochMetrics, Evaluation, GpuUse, Manifest, Profile
 from mftasks.store.workspace import network_key, run_key
 from tests import finished_run
 from tests.finished_run import NETWORKS, RUN
@@ -156,8 +156,12 @@ def send_ours(folder: Path) -> None:
     gauges.emit(run.read(run_key(RUN, "profile.json"), Profile))
     for network in NETWORKS:
         gauges.emit(run.read(network_key(RUN, network, "evaluation.json"), Evaluation), "films")
-        Monitor({"task_state_store": StateStore()}, network).take(tick(network))
-    gauges.emit(run.read(run_key(RUN, "manifest.json"), Manifest))
+        monitor = Monitor({"task_state_store": StateStore()}, network)
+        monitor.take(tick(network))
+        monitor.report_wait("device", "1 of 1 devices")
+    scheduled = DagRun(dag_id="movielens_mf", run_id="scheduled__2026-11-29T00:00:00+00:00")
+    manifest = run.read(run_key(RUN, "manifest.json"), Manifest)
+    gauges.emit(msgspec.structs.replace(manifest, dag_run=scheduled))
     for error in (StoreUnavailable("no answer"), InvalidDataset("a and b", n_rules=2)):
         with contextlib.suppress(type(error)), gauges.watching("validate"):
             raise error
@@ -229,8 +233,10 @@ def test_no_label_holds_a_run_an_epoch_or_a_path(monitored: Monitored) -> None:
         "network",
         "pool_name",
         "queue",
+        "reason",
         "run_type",
         "severity",
+        "split",
         "state",
         "step",
         "task_id",
@@ -286,5 +292,10 @@ def test_an_alert_that_fires_says_in_words_what_is_wrong(monitored: Monitored) -
 def test_what_was_published_is_found_by_its_time(monitored: Monitored) -> None:
     [published] = monitored.prometheus.query("mf:published_rmse")
     [sent] = monitored.prometheus.query("mf_publish_rmse")
-    assert published["metric"] == {"__name__": "mf:published_rmse", "dataset": "films"}
+    assert published["metric"] == {
+        "__name__": "mf:published_rmse",
+        "dataset": "films",
+        "run_type": "scheduled",
+        "split": sent["metric"]["split"],
+    }
     assert published["value"][1] == sent["value"][1]

@@ -1,7 +1,7 @@
 """Send what records hold, and which steps failed for what, to the metrics.
 
-Names begin with `mf.`. A tag has few values: a network, a data set, a severity, a step; never a run
-or an epoch, each of which would be a series of its own for ever.
+Names begin with `mf.`. A tag has few values: a network, a data set, its split, a severity, a step; never
+a run or an epoch, each of which would be a series of its own for ever.
 """
 
 from __future__ import annotations
@@ -14,14 +14,23 @@ from airflow.sdk.observability import stats
 
 from mftasks.errors import InvalidDataset, MfError, StoreUnavailable
 from mftasks.published.results import find_best
-from mftasks.records import Evaluation, Interval, Manifest, Profile, Record, Severity
+from mftasks.records import (
+    DagRun,
+    Evaluation,
+    Interval,
+    Manifest,
+    Profile,
+    Record,
+    Severity,
+)
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning")
 CHECKING_STEPS = ("download", "validate")
+RUN_TYPES = ("scheduled", "backfill", "asset_triggered")
 
 
 class Gauge(NamedTuple):
-    """Hold one figure, with the name and the tags that it is sent under."""
+    """One figure, with the name and the tags that it is sent under."""
 
     name: str
     value: float
@@ -36,7 +45,7 @@ def emit(record: Record, dataset: str = "") -> None:
 
 @contextlib.contextmanager
 def watching(step: str) -> Iterator[None]:
-    """Count it where the step fails for its store, or for its data; the error goes on."""
+    """Count it if the step fails for its store, or for its data; the error goes on."""
     try:
         yield
     except MfError as error:
@@ -49,7 +58,7 @@ def watching(step: str) -> Iterator[None]:
 
 
 def count_exit(step: str, code: int) -> None:
-    """Count the exit of a step's process, where its store did not answer."""
+    """Count the exit of a step's process if its store did not answer."""
     if code == StoreUnavailable.exit_code:  # a heavy step has no source of data that might not
         _store_failed(step)
 
@@ -94,12 +103,23 @@ def _of_evaluation(evaluation: Evaluation, tags: dict[str, str]) -> Iterator[Gau
 
 
 def _of_manifest(manifest: Manifest) -> Iterator[Gauge]:
-    tags = tags_of(network=manifest.best, dataset=manifest.dataset.name)
+    tags = tags_of(
+        network=manifest.best,
+        dataset=manifest.dataset.name,
+        split=manifest.split_fingerprint[:8],
+        run_type=_run_type(manifest.dag_run),
+    )
     best = find_best(manifest)
     yield from _interval("mf.publish.rmse", best.rmse, best.rmse_interval, tags)
     yield Gauge("mf.publish.files", len(manifest.files), tags)
     yield Gauge("mf.publish.bytes", sum(file.n_bytes for file in manifest.files), tags)
     yield Gauge("mf.publish.timestamp_seconds", manifest.published_at.timestamp(), tags)
+
+
+def _run_type(dag_run: DagRun | None) -> str:
+    """Return what made a run, as Airflow's names of runs begin; whatever a person names is manual."""
+    kind, marked, _ = (dag_run.run_id if dag_run else "").partition("__")
+    return kind if marked and kind in RUN_TYPES else "manual"
 
 
 def _interval(

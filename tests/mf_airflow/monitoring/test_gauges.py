@@ -102,7 +102,7 @@ def test_a_publication_sends_when_it_was_and_how_good_the_best_network_is(
     light_steps.run_step("publish", RUN)
     manifest = run.read(run_key(RUN, "manifest.json"), Manifest)
     [best] = [one for one in manifest.scores if one.network == manifest.best]
-    tags = (manifest.best, "films")
+    tags = (manifest.best, "films", manifest.split_fingerprint[:8], "manual")
     assert sent == {
         ("mf.publish.rmse", *tags): best.rmse,
         ("mf.publish.rmse_low", *tags): best.rmse_interval.low,
