@@ -65,7 +65,7 @@ def test_it_runs_when_it_is_asked_for_alone_and_is_published_nowhere(
     assert not service.get("command")
     assert service["user"] == "1234:0"
     waits = {name for name, wait in service["depends_on"].items() if wait.get("required", True)}
-    assert waits == {"postgres", "statsd-exporter"}
+    assert waits == {"postgres"}
 
 
 def test_it_sees_the_checkout_and_the_secrets_and_runs_the_code_of_the_image(
