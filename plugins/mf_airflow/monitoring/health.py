@@ -1,10 +1,10 @@
-"""Say whether a part of a deployment is well; exit code 0 is yes. What docker-compose asks.
+"""Check whether a part of a deployment is healthy; exit code 0 is yes. The health checks of docker-compose.
 
 python -m mf_airflow.monitoring.health answers URL            a web server answers
-python -m mf_airflow.monitoring.health component URL NAME     Airflow has heard of triggerer or dag_processor lately
+python -m mf_airflow.monitoring.health component URL NAME     the triggerer or dag_processor has sent a heartbeat lately
 python -m mf_airflow.monitoring.health worker NAME            the Celery worker NAME of this host answers
 
-It is asked every few seconds, and so imports nothing of Airflow, which would take it 2 s.
+It runs every few seconds, and so imports nothing of Airflow, which would take 2 s.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ BROKER_URL = "AIRFLOW__CELERY__BROKER_URL"
 
 
 def main(arguments: list[str]) -> int:
-    """Ask what `arguments` say; return 0 where all is well, and say what is not."""
-    questions: dict[str, Callable[..., str]]
-    questions = {"answers": answers, "component": component, "worker": worker}
+    """Run the check that `arguments` name; return 0 if all is well, else print what is wrong."""
+    checks: dict[str, Callable[..., str]]
+    checks = {"answers": answers, "component": component, "worker": worker}
     try:
-        said = questions[arguments[0]](*arguments[1:])
+        problem = checks[arguments[0]](*arguments[1:])
     except (OSError, subprocess.CalledProcessError) as error:
-        said = f"{type(error).__name__}: {error}"
-    if said:
-        sys.stderr.write(f"{said}\n")
-    return 1 if said else 0
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        sys.stderr.write(f"{problem}\n")
+    return 1 if problem else 0
 
 
 def answers(url: str) -> str:
-    """Return what is wrong with the web server at `url`, nothing where it answers with success."""
-    with _opened(url):
+    """Return what is wrong with the web server at `url`, nothing if it answers with success."""
+    with _open(url):
         return ""
 
 
 def component(url: str, name: str) -> str:
-    """Return what is wrong with a component by the word of the API server at `url`."""
-    with _opened(f"{url}/api/v2/monitor/health") as answer:
+    """Return what is wrong with a component as the API server at `url` reports it."""
+    with _open(f"{url}/api/v2/monitor/health") as answer:
         status = json.load(answer)[name]["status"]
     return "" if status == "healthy" else f"{name} is {status}"
 
@@ -74,7 +74,7 @@ def broker_url(given: Mapping[str, str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def _opened(url: str) -> HTTPResponse:
+def _open(url: str) -> HTTPResponse:
     # Nothing here goes over a proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     return cast("HTTPResponse", opener.open(url, timeout=SECONDS))

@@ -1,12 +1,15 @@
-"""Tell people of a run that failed or is late, wherever the environment says; nowhere by default.
+"""Notify people of a run that failed or is late, at the addresses in the environment; none by default.
 
 MF_NOTIFY_WEBHOOK  an http or https URL, which gets each message as JSON
 MF_NOTIFY_SLACK    the URL of an incoming webhook of Slack
-MF_NOTIFY_EMAIL    addresses, with commas between; the first is the sender, too
-MF_NOTIFY_SMTP     their mail server: smtp://user:password@host:port, or smtps:// where TLS comes first
+MF_NOTIFY_EMAIL    addresses separated by commas; the first is also the sender
+MF_NOTIFY_SMTP     their mail server: smtp://user:password@host:port, or smtps:// if TLS comes first
 
 Airflow calls `run_failed` in its DAG processor, `deadline_missed` on a worker of the default queue, and
-`keep_error` where the task ran. What cannot be delivered is logged, without its address, and lost.
+`keep_error` in the task's own process. What cannot be delivered is logged, without its address, and lost.
+
+Addresses are secrets. So HTTP is the standard library's: httpx and requests log the URL of each request.
+And mail is smtplib's: Airflow's SMTP hook sends a password without TLS if the server offers none.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ HANDLERS = (
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what is told of a run: `failed` maps each failed task to the last line of its error."""
+    """What people read about a run; `failed` maps each failed task to its error."""
 
     event: str
     title: str
@@ -58,28 +61,28 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """Return the whole message as a person reads it."""
-        said = map(": ".join, self.failed.items())
-        return "\n".join([self.title, *said, f"run {self.run_id}", self.url])
+        errors = map(": ".join, self.failed.items())
+        return "\n".join([self.title, *errors, f"run {self.run_id}", self.url])
 
 
 def keep_error(context: Context) -> None:
-    """Keep the last line of a task's error for `run_failed`; the failure callback of every task."""
-    lines = str(context.get("exception") or "").strip().splitlines()
-    if lines:
-        context["ti"].xcom_push(key=ERROR, value=lines[-1].strip()[:LONGEST])
+    """Keep the beginning of a task's error for `run_failed`; the failure callback of every task."""
+    words = str(context.get("exception") or "").split()
+    if words:
+        context["ti"].xcom_push(key=ERROR, value=" ".join(words)[:LONGEST])
 
 
 def run_failed(context: Context) -> None:
-    """Tell that a run failed, of which tasks, and why; the failure callback of the DAG."""
+    """Notify people that a run failed, in which tasks, and why; the failure callback of the DAG."""
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
     failed: dict[str, str] = {}
     try:
-        failed = _failed(context["ti"])
-    except Exception as error:  # whatever it is, that the run failed must be told
-        log.warning("cannot tell which tasks of %s failed: %s", run_id, type(error).__name__)
+        failed = _read_failed(context["ti"])
+    except Exception as error:  # whatever it is: people must hear that the run failed
+        log.warning("cannot find out which tasks of %s failed: %s", run_id, type(error).__name__)
     why = ", ".join(failed) or context.get("reason") or "see its tasks"
-    title, url = f"{dag_id} failed: {why}", _url(dag_id, run_id)
-    tell(
+    title, url = f"{dag_id} failed: {why}", _make_url(dag_id, run_id)
+    send(
         Message(
             event="run_failed", title=title, dag_id=dag_id, run_id=run_id, failed=failed, url=url
         )
@@ -87,18 +90,18 @@ def run_failed(context: Context) -> None:
 
 
 def deadline_missed(context: Mapping[str, Any]) -> None:
-    """Tell that a run is late, unless it has ended; Airflow hands over the run as REST would."""
+    """Notify people that a run is late, unless it has ended; `context` holds the run as REST shows it."""
     if context["dag_run"]["state"] in ENDED:
-        return  # one that failed keeps its deadline, and so does one that a person marked
+        return  # Airflow keeps the deadline of a run that failed, or that a person marked
     dag_id, run_id = context["dag_run"]["dag_id"], context["dag_run"]["dag_run_id"]
     due = context["deadline"]["deadline_time"]
     title = f"{dag_id} is late: it was due at {due}"
-    url = _url(dag_id, run_id)
-    tell(Message(event="deadline_missed", title=title, dag_id=dag_id, run_id=run_id, url=url))
+    url = _make_url(dag_id, run_id)
+    send(Message(event="deadline_missed", title=title, dag_id=dag_id, run_id=run_id, url=url))
 
 
-def tell(message: Message, environment: Mapping[str, str] = os.environ) -> None:
-    """Send a message wherever the environment says; log where that is not possible."""
+def send(message: Message, environment: Mapping[str, str] = os.environ) -> None:
+    """Send a message to every address in the environment; log what cannot be delivered."""
     webhook, slack, email, smtp = (
         environment.get(f"MF_NOTIFY_{name}", "") for name in ("WEBHOOK", "SLACK", "EMAIL", "SMTP")
     )
@@ -113,16 +116,16 @@ def tell(message: Message, environment: Mapping[str, str] = os.environ) -> None:
         log.warning("e-mail needs both MF_NOTIFY_EMAIL and MF_NOTIFY_SMTP; one is not set")
 
 
-def _failed(ti: Any) -> dict[str, str]:
+def _read_failed(ti: Any) -> dict[str, str]:
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
     failed = sorted(task for task, state in states.items() if state == "failed")
-    unsaid = "it ended without a word; see its log"
+    unknown = "it ended without an error; see its log"
     return {
-        task: ti.xcom_pull(task_ids=task, key=ERROR, map_indexes=-1) or unsaid for task in failed
+        task: ti.xcom_pull(task_ids=task, key=ERROR, map_indexes=-1) or unknown for task in failed
     }
 
 
-def _url(dag_id: str, run_id: str) -> str:
+def _make_url(dag_id: str, run_id: str) -> str:
     base = conf.get("api", "base_url", fallback="http://localhost:8080")
     return f"{base.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
 
@@ -130,21 +133,21 @@ def _url(dag_id: str, run_id: str) -> str:
 def _try(name: str, send: Callable[[], None]) -> None:
     try:
         send()
-    except Exception as error:  # a callback that fails would help nobody
-        log.warning("could not deliver by %s: %s", name, _reason(error))
+    except Exception as error:  # a callback that fails helps nobody
+        log.warning("could not deliver by %s: %s", name, _explain(error))
 
 
-def _reason(error: Exception) -> str:
-    """Say what went wrong, without what the error quotes: it may be an address with a password."""
+def _explain(error: Exception) -> str:
+    """Return what went wrong, without what the error quotes: it may be an address with a password."""
     match error:
         case HTTPError():
             return f"it answered {error.code}"
         case URLError(reason=Exception() as reason):
-            return _reason(reason)
+            return _explain(reason)
         case smtplib.SMTPResponseException():
             return f"it answered {error.smtp_code}"
-        case OSError(strerror=str() as said):
-            return said
+        case OSError(strerror=str() as message):
+            return message
         case _:
             return type(error).__name__
 
@@ -162,22 +165,22 @@ def _post(url: str, body: object) -> None:
 
 
 def _mail(server: str, to: str, message: Message) -> None:
-    """Send a message by SMTP; a password is given away under TLS only."""
+    """Send a message by SMTP; a password is sent under TLS only."""
     letter = EmailMessage()
     letter["Subject"] = message.title
     letter["From"] = to.partition(",")[0].strip()
     letter["To"] = to
     letter.set_content(message.text)
     at = urlsplit(server)
-    with _session(at.scheme, at.hostname or "", at.port or 0) as session:
+    with _open_session(at.scheme, at.hostname or "", at.port or 0) as session:
         if at.username:
             if not isinstance(session.sock, ssl.SSLSocket):
-                raise OSError(None, "it offers no TLS, under which alone a password is sent")
+                raise OSError(None, "it offers no TLS, and a password is sent under TLS only")
             session.login(unquote(at.username), unquote(at.password or ""))
         session.send_message(letter)
 
 
-def _session(scheme: str, host: str, port: int) -> smtplib.SMTP:
+def _open_session(scheme: str, host: str, port: int) -> smtplib.SMTP:
     own_name, trusted = socket.gethostname(), ssl.create_default_context()
     if scheme == "smtps":
         return smtplib.SMTP_SSL(host, port, own_name, timeout=SECONDS, context=trusted)

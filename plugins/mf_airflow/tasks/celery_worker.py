@@ -1,9 +1,9 @@
-"""Configure Celery: as Airflow does, and a worker that is asked to stop hands its trainings over.
+"""Configure Celery as Airflow does, and have a worker that shuts down hand its trainings over.
 
 AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS=mf_airflow.tasks.celery_worker.CONFIG
 
 On SIGTERM a Celery worker takes no more tasks, and waits for those that it has. A training may take
-days: it is asked to stop, puts its checkpoint, and is retried on another worker, which resumes.
+days: it is asked to stop, stores its checkpoint, and is rescheduled, so that another worker goes on.
 Light tasks are left to finish.
 """
 
@@ -34,13 +34,13 @@ def hand_over(**_: object) -> None:
     """Ask every guarded step that descends from this process to stop."""
     import psutil
 
-    for process in _guards():
-        log.info("asks process %d to put its checkpoint and to stop", process.pid)
+    for process in _find_guards():
+        log.info("asks process %d to store its checkpoint and to stop", process.pid)
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
 
 
-def _guards() -> Iterator[Process]:
+def _find_guards() -> Iterator[Process]:
     import psutil
 
     for process in psutil.Process().children(recursive=True):

@@ -1,10 +1,10 @@
-"""Run a command so that nothing of it outlives the process that asked for it.
+"""Run a command so that nothing of it outlives the process that started it.
 
 python -I -S guard.py PARENT_PID SIGNAL GRACE_SECONDS COMMAND…
 
 The command gets a process group of its own. It is stopped, with everything that descends from it,
-when this process is told to stop (SIGTERM, or SIGINT for at once), when the parent is gone, even by
-SIGKILL, and when the command itself ends. Should the guard be killed, the command is, too. The exit
+when this process gets SIGTERM (or SIGINT: at once), when the parent is gone, even by SIGKILL, and
+when the command itself ends. If the guard is killed, so is the command. The exit
 code is the command's, 128 + n after signal n. Only the standard library is imported, so that it
 starts in a few milliseconds.
 """
@@ -47,27 +47,27 @@ def main(parent: int, asked_by: int, grace: float, arguments: list[str]) -> int:
     """Run `arguments` until they end or have to; return their exit code."""
     prctl = ctypes.CDLL(None).prctl
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    told = _Signals()
+    signals = _Signals()
     child = subprocess.Popen(
         arguments,
         start_new_session=True,
         preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
     )
-    while child.poll() is None and not told.to_stop and os.getppid() == parent:
-        told.wait(LOOK_EVERY_SECONDS)
+    while child.poll() is None and not signals.to_stop and os.getppid() == parent:
+        signals.wait(LOOK_EVERY_SECONDS)
     deadline = time.monotonic() + grace
     if child.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, asked_by)
-    while child.poll() is None and not told.in_a_hurry and time.monotonic() < deadline:
-        told.wait(deadline - time.monotonic())
+    while child.poll() is None and not signals.in_a_hurry and time.monotonic() < deadline:
+        signals.wait(deadline - time.monotonic())
     _kill_descendants(child)
     code = child.wait()
     return code if code >= 0 else 128 - code
 
 
 class _Signals:
-    """Wake the main loop on SIGCHLD, and remember whether it was told to stop."""
+    """Wake the main loop on SIGCHLD, and remember whether to stop."""
 
     def __init__(self) -> None:
         self.to_stop = False
@@ -91,8 +91,8 @@ class _Signals:
 
 
 def _kill_descendants(child: subprocess.Popen[bytes]) -> None:
-    """Kill until nobody is left: what a killed process leaves behind becomes a child of ours."""
-    while children := _children():
+    """Kill until no descendant is left: what a killed process leaves behind becomes a child of ours."""
+    while children := _list_children():
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -104,7 +104,7 @@ def _kill_descendants(child: subprocess.Popen[bytes]) -> None:
                     os.waitpid(pid, 0)
 
 
-def _children() -> list[int]:
+def _list_children() -> list[int]:
     me, found = os.getpid(), []
     for entry in os.listdir("/proc"):  # noqa: PTH208 - /proc has many entries
         if entry.isdigit():

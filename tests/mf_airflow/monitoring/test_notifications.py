@@ -75,10 +75,10 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
-    messages: list[Message] = []
-    monkeypatch.setattr(notifications, "tell", messages.append)
-    return messages
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    got: list[Message] = []
+    monkeypatch.setattr(notifications, "send", got.append)
+    return got
 
 
 def mail(port: int, scheme: str = "smtp", account: str = "") -> dict[str, str]:
@@ -89,7 +89,7 @@ def mail(port: int, scheme: str = "smtp", account: str = "") -> dict[str, str]:
 
 
 def test_a_webhook_gets_the_message_as_json(posts: Posts) -> None:
-    notifications.tell(MESSAGE, {"MF_NOTIFY_WEBHOOK": posts.base + "/hook?key=1"})
+    notifications.send(MESSAGE, {"MF_NOTIFY_WEBHOOK": posts.base + "/hook?key=1"})
     assert json.loads(posts.got["/hook?key=1"]) == {
         "event": "run_failed",
         "title": "movielens_mf failed: train_mlp",
@@ -101,7 +101,7 @@ def test_a_webhook_gets_the_message_as_json(posts: Posts) -> None:
 
 
 def test_slack_gets_it_as_text_that_it_takes_for_no_markup(posts: Posts) -> None:
-    notifications.tell(MESSAGE, {"MF_NOTIFY_SLACK": posts.base + "/services/T0"})
+    notifications.send(MESSAGE, {"MF_NOTIFY_SLACK": posts.base + "/services/T0"})
     assert json.loads(posts.got["/services/T0"])["text"].splitlines() == [
         "movielens_mf failed: train_mlp",
         "train_mlp: TrainingDiverged: the loss of epoch 3 is &lt;nan&gt; &amp; stays so",
@@ -114,9 +114,9 @@ def test_a_mail_server_without_tls_gets_a_letter_but_never_a_password(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with mailbox.mails() as server:
-        notifications.tell(MESSAGE, mail(server.port))
+        notifications.send(MESSAGE, mail(server.port))
         assert not caplog.records
-        notifications.tell(MESSAGE, mail(server.port, account=f"me:{SECRET}@"))
+        notifications.send(MESSAGE, mail(server.port, account=f"me:{SECRET}@"))
     [letter] = server.letters
     read = email.message_from_string(letter, policy=default)
     assert read["From"] == "ops@example.org"
@@ -127,14 +127,14 @@ def test_a_mail_server_without_tls_gets_a_letter_but_never_a_password(
     assert not [command for command in server.commands if command.upper().startswith("AUTH")]
     assert caplog.messages == [
         "could not deliver by MF_NOTIFY_SMTP: "
-        "it offers no TLS, under which alone a password is sent"
+        "it offers no TLS, and a password is sent under TLS only"
     ]
 
 
 @pytest.mark.parametrize(("scheme", "tls"), [("smtps", "first"), ("smtp", "starttls")])
 def test_a_password_is_given_under_tls(scheme: str, tls: str, trusted: Path) -> None:
     with mailbox.mails(tls, trusted) as server:
-        notifications.tell(
+        notifications.send(
             MESSAGE, mail(server.port, scheme, account=f"me%40example.org:{SECRET}@")
         )
     [given] = [command for command in server.commands if command.startswith("AUTH PLAIN ")]
@@ -148,32 +148,32 @@ def test_a_mail_server_that_nobody_vouches_for_gets_nothing(
     scheme: str, tls: str, certificate: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with mailbox.mails(tls, certificate) as server:
-        notifications.tell(MESSAGE, mail(server.port, scheme, account=f"me:{SECRET}@"))
+        notifications.send(MESSAGE, mail(server.port, scheme, account=f"me:{SECRET}@"))
     assert server.letters == []
     assert not [command for command in server.commands if command.upper().startswith("AUTH")]
     assert len(caplog.messages) == 1
 
 
-def test_where_nothing_is_configured_nothing_happens(caplog: pytest.LogCaptureFixture) -> None:
-    notifications.tell(MESSAGE, {})
-    notifications.tell(MESSAGE, dict.fromkeys(("MF_NOTIFY_WEBHOOK", "MF_NOTIFY_SLACK"), ""))
+def test_if_nothing_is_configured_nothing_happens(caplog: pytest.LogCaptureFixture) -> None:
+    notifications.send(MESSAGE, {})
+    notifications.send(MESSAGE, dict.fromkeys(("MF_NOTIFY_WEBHOOK", "MF_NOTIFY_SLACK"), ""))
     assert not caplog.records
 
 
 def test_addresses_without_a_mail_server_are_named_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    notifications.tell(MESSAGE, {"MF_NOTIFY_EMAIL": "ops@example.org"})
+    notifications.send(MESSAGE, {"MF_NOTIFY_EMAIL": "ops@example.org"})
     assert caplog.messages == [
         "e-mail needs both MF_NOTIFY_EMAIL and MF_NOTIFY_SMTP; one is not set"
     ]
 
 
-def test_a_webhook_that_is_dead_or_refuses_keeps_nobody_else_from_hearing(
+def test_a_webhook_that_is_dead_or_refuses_keeps_no_other_message_back(
     posts: Posts, caplog: pytest.LogCaptureFixture
 ) -> None:
     dead = f"http://127.0.0.1:{free_ports(1)[0]}/{SECRET}"
-    notifications.tell(MESSAGE, {"MF_NOTIFY_WEBHOOK": dead, "MF_NOTIFY_SLACK": posts.base + "/T0"})
+    notifications.send(MESSAGE, {"MF_NOTIFY_WEBHOOK": dead, "MF_NOTIFY_SLACK": posts.base + "/T0"})
     assert list(posts.got) == ["/T0"]
     assert caplog.messages == ["could not deliver by MF_NOTIFY_WEBHOOK: Connection refused"]
 
@@ -182,7 +182,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed(
     posts: Posts, caplog: pytest.LogCaptureFixture
 ) -> None:
     posts.status["/moved"] = 302
-    notifications.tell(MESSAGE, {"MF_NOTIFY_WEBHOOK": posts.base + "/moved"})
+    notifications.send(MESSAGE, {"MF_NOTIFY_WEBHOOK": posts.base + "/moved"})
     assert list(posts.got) == ["/moved"]
     assert caplog.messages == ["could not deliver by MF_NOTIFY_WEBHOOK: it answered 302"]
 
@@ -200,22 +200,23 @@ def test_no_log_shows_where_a_message_was_to_go_or_a_password(
         f"http://localhost:{SECRET}/",
         f"http://local host/{SECRET}",
     ):
-        notifications.tell(MESSAGE, {"MF_NOTIFY_WEBHOOK": url, "MF_NOTIFY_SLACK": url})
+        notifications.send(MESSAGE, {"MF_NOTIFY_WEBHOOK": url, "MF_NOTIFY_SLACK": url})
     with mailbox.mails("first", trusted, accepts=False) as server:
-        notifications.tell(MESSAGE, mail(server.port, "smtps", account=f"me:{SECRET}@"))
-    notifications.tell(MESSAGE, mail(0, "imap", account=f"me:{SECRET}@"))
+        notifications.send(MESSAGE, mail(server.port, "smtps", account=f"me:{SECRET}@"))
+    notifications.send(MESSAGE, mail(0, "imap", account=f"me:{SECRET}@"))
     assert len([record for record in caplog.records if record.name == notifications.log.name]) == 14
     assert "it answered 535" in caplog.text
     assert SECRET not in caplog.text
     assert SECRET.lower() not in caplog.text
 
 
-def test_a_failed_task_keeps_the_last_line_of_its_error() -> None:
+def test_a_failed_task_keeps_the_beginning_of_its_error_which_says_what_was_wrong() -> None:
     ti = TaskInstance({}, {})
-    notifications.keep_error(
-        {"ti": ti, "exception": ValueError("it said last:\nepoch 2\n  boom \n")}
-    )
-    assert ti.errors == {"this": "boom"}
+    error = "InvalidDataset: 2 rules are broken:\n- rating is finite\n- no pair twice " + "x" * 600
+    notifications.keep_error({"ti": ti, "exception": ValueError(error)})
+    kept = "InvalidDataset: 2 rules are broken: - rating is finite - no pair twice "
+    assert ti.errors["this"].startswith(kept)
+    assert len(ti.errors["this"]) == 500
 
 
 def test_a_task_that_was_killed_keeps_no_error() -> None:
@@ -224,8 +225,8 @@ def test_a_task_that_was_killed_keeps_no_error() -> None:
     assert ti.errors == {}
 
 
-def test_a_failed_run_is_told_with_the_tasks_that_failed_and_their_errors(
-    told: list[Message],
+def test_a_message_on_a_failed_run_names_the_tasks_that_failed_and_their_errors(
+    messages: list[Message],
 ) -> None:
     ti = TaskInstance(
         {
@@ -238,7 +239,7 @@ def test_a_failed_run_is_told_with_the_tasks_that_failed_and_their_errors(
     )
     dag = SimpleNamespace(dag_id="movielens_mf")
     notifications.run_failed({"dag": dag, "run_id": RUN, "ti": ti, "reason": "task_failure"})
-    assert told == [
+    assert messages == [
         Message(
             event="run_failed",
             title="movielens_mf failed: train_mlp, train_resnet",
@@ -246,20 +247,22 @@ def test_a_failed_run_is_told_with_the_tasks_that_failed_and_their_errors(
             run_id=RUN,
             failed={
                 "train_mlp": "TrainingDiverged: no",
-                "train_resnet": "it ended without a word; see its log",
+                "train_resnet": "it ended without an error; see its log",
             },
             url=URL,
         )
     ]
 
 
-def test_a_failed_run_is_told_even_if_airflow_says_little_of_it(told: list[Message]) -> None:
+def test_a_message_on_a_failed_run_is_sent_even_if_airflow_knows_little(
+    messages: list[Message],
+) -> None:
     dag = SimpleNamespace(dag_id="movielens_mf")
     notifications.run_failed({"dag": dag, "run_id": RUN, "reason": "timed_out"})
-    assert [message.title for message in told] == ["movielens_mf failed: timed_out"]
+    assert [message.title for message in messages] == ["movielens_mf failed: timed_out"]
 
 
-def test_a_late_run_is_told_with_when_it_was_due(told: list[Message]) -> None:
+def test_a_message_on_a_late_run_says_when_it_was_due(messages: list[Message]) -> None:
     due = datetime(2026, 11, 29, 12, tzinfo=UTC)
     notifications.deadline_missed(
         {
@@ -267,18 +270,16 @@ def test_a_late_run_is_told_with_when_it_was_due(told: list[Message]) -> None:
             "deadline": {"id": "1", "deadline_time": due},
         }
     )
-    [message] = told
+    [message] = messages
     assert message.event == "deadline_missed"
     assert message.title == f"movielens_mf is late: it was due at {due}"
     assert message.text == f"{message.title}\nrun {RUN}\n{URL}"
 
 
 @pytest.mark.parametrize("state", ["failed", "success"])
-def test_of_a_run_that_has_ended_it_is_not_told_that_it_is_late(
-    told: list[Message], state: str
-) -> None:
+def test_a_run_that_has_ended_is_not_late(messages: list[Message], state: str) -> None:
     run = {"dag_id": "movielens_mf", "dag_run_id": RUN, "state": state}
     notifications.deadline_missed(
         {"dag_run": run, "deadline": {"id": "1", "deadline_time": "then"}}
     )
-    assert told == []
+    assert messages == []
