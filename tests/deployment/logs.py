@@ -10,11 +10,22 @@ from mf_airflow.embedded.rest import DAG
 
 LINES = 15
 CHARACTERS = 200
+STARTS = r'(?m)^(?=.*"event":"starts )'
 
 
 def of(folder: Path, run_id: str, task_id: str) -> list[Path]:
     """Return the log of every attempt at a task, on whatever host of a deployment, in order."""
     return sorted(_found(folder, run_id, task_id), key=_attempt)
+
+
+def attempts(folder: Path, run_id: str, task_id: str) -> list[str]:
+    """Return what was logged of each process that did a task, in order.
+
+    A task that is rescheduled goes on in the same file, on another host in one of the same name.
+    """
+    logs = (log.read_text(errors="replace") for log in _found(folder, run_id, task_id))
+    parts = (part for log in logs for part in re.split(STARTS, log) if re.match(STARTS, part))
+    return sorted(parts, key=lambda part: re.findall(r'"timestamp":"([^"]+)"', part)[0])
 
 
 def text(logs: list[Path]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -68,13 +67,13 @@ class Training:
         how = {"dry_run": False, "only_failed": False, "include_downstream": True}
         self.deployed.ask("POST", "clearTaskInstances", chosen | how)
 
-    def attempts(self) -> list[Path]:
-        """Return the log of every attempt, in order."""
-        return logs.of(self.deployed.deployment.folder, self.run_id, self.task_id)
+    def attempts(self) -> list[str]:
+        """Return what each process has logged, in order: after a reschedule there is another in a try."""
+        return logs.attempts(self.deployed.deployment.folder, self.run_id, self.task_id)
 
     def said(self) -> str:
         """Return all that its attempts have logged so far."""
-        return logs.text(self.attempts())
+        return logs.text(logs.of(self.deployed.deployment.folder, self.run_id, self.task_id))
 
     def epochs(self) -> list[int]:
         """Return the epochs that were done, in order; some twice where it resumed."""
@@ -120,13 +119,13 @@ class Training:
             if self.network in words(process)
         )
 
-    def _epochs(self, logs: list[Path]) -> list[int]:
-        return self._numbers(r"epoch (\d+) of", logs)
+    def _epochs(self, said: list[str]) -> list[int]:
+        return self._numbers(r"epoch (\d+) of", said)
 
-    def _numbers(self, pattern: str, of: list[Path]) -> list[int]:
+    def _numbers(self, pattern: str, said: list[str]) -> list[int]:
         # As events of their own: an error repeats what was said last.
         event = rf'"event":"[^"]*train {self.network}: {pattern}'
-        return [int(n) for n in re.findall(event, logs.text(of))]
+        return [int(n) for n in re.findall(event, "".join(said))]
 
 
 def is_guard(process: psutil.Process) -> bool:

@@ -26,6 +26,7 @@ MARKS = {
     "success": "[green]done",
     "failed": "[bold red]failed",
     "up_for_retry": "[yellow]will be retried",
+    "up_for_reschedule": "[yellow]goes on soon",
     "upstream_failed": "[dim]not reached",
     "skipped": "[dim]not chosen",
     "running": "[cyan]running",
