@@ -45,7 +45,7 @@ def download(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
     archive, and `InvalidPlan` for a URI without a file.
     """
     key = run_key(run_id, "download.json")
-    done = workspace.find(key, DatasetRef)
+    done = workspace.find_done(key, DatasetRef)
     if done is not None:
         return done
     dataset = workspace.read(run_key(run_id, "plan.json"), RunPlan).dataset

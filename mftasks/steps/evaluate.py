@@ -32,7 +32,7 @@ def evaluate(
     Raises `ChecksumMismatch` if the store holds other bytes than training exported, and `OutOfMemory`.
     """
     key = network_key(run_id, network, "evaluation.json")
-    found = workspace.find(key, Evaluation)
+    found = workspace.find_done(key, Evaluation)
     if found is not None:
         return found
     plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)

@@ -36,7 +36,7 @@ def report(
     Raises `MissingRecord` if a network of the plan has not been trained and evaluated.
     """
     key = run_key(run_id, "report.json")
-    found = workspace.find(key, ReportRef)
+    found = workspace.find_done(key, ReportRef)
     if found is not None:
         return found
     run = _gather(workspace, run_id)

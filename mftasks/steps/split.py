@@ -51,7 +51,7 @@ def split(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silen
     and an item that training knows, or if the strategy needs timestamps that the data lack.
     """
     key = run_key(run_id, "split.json")
-    done = workspace.find(key, SplitRef)
+    done = workspace.find_done(key, SplitRef)
     if done is not None:
         return done
     config = workspace.read(run_key(run_id, "plan.json"), RunPlan).split

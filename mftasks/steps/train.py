@@ -41,8 +41,7 @@ def train(
     from mftasks.training.checkpoints import of_training
 
     key = network_key(run_id, network, "train.json")
-    if (done := workspace.find(key, TrainResult)) is not None:
-        log.info("train %s: %s exists, nothing to do; a new run trains again", network, key)
+    if (done := workspace.find_done(key, TrainResult)) is not None:
         return done
     plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
     config = _find_config(plan, network)

@@ -36,7 +36,7 @@ def validate(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
     Raises `InvalidDataset` with all failed checks, and writes nothing then.
     """
     key = run_key(run_id, "profile.json")
-    done = workspace.find(key, Profile)
+    done = workspace.find_done(key, Profile)
     if done is not None:
         return done
     plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)

@@ -9,6 +9,7 @@ runs/<run_id>/<network>/{train,evaluation}.json, checkpoints/, bundle/
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from mftasks.store.blobs import Data, sha256_of
 
 if TYPE_CHECKING:
     from mftasks.settings import Settings
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=records.Record)
 
@@ -55,6 +58,13 @@ class Workspace:
             return self.read(key, kind)
         except MissingRecord:
             return None
+
+    def find_done(self, key: str, kind: type[R]) -> R | None:
+        """Read the record of a step that is done already, and log that the step does nothing more."""
+        found = self.find(key, kind)
+        if found is not None:
+            log.info("%s exists: nothing to do; only a new run does it again", key)
+        return found
 
     def read(self, key: str, kind: type[R]) -> R:
         """Read the record at `key`; raises `MissingRecord`, or `InvalidDataset` if malformed."""

@@ -136,7 +136,7 @@ def test_training_twice_changes_nothing_and_says_so(
     assert train(workspace, "r", "linear", on_tick=ticks.append) == first
     assert ticks == []
     assert caplog.messages == [
-        "train linear: runs/r/linear/train.json exists, nothing to do; a new run trains again"
+        "runs/r/linear/train.json exists: nothing to do; only a new run does it again"
     ]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import msgspec
@@ -159,3 +160,12 @@ def test_a_tag_holds_nothing_for_which_airflow_would_drop_the_metric(
     dataset = msgspec.structs.replace(profile.dataset, name="Ma été, (1)")
     gauges.emit(msgspec.structs.replace(profile, dataset=dataset))
     assert ("mf.data.ratings", "Ma__t____1_") in sent
+
+
+@pytest.mark.parametrize("step", ["download", "validate", "split", "report"])
+def test_a_step_that_is_cleared_but_done_logs_that_it_does_nothing(
+    step: str, run: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    light_steps.run_step(step, RUN)
+    assert [one for one in caplog.messages if "nothing to do; only a new run does it again" in one]
