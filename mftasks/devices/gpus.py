@@ -132,7 +132,8 @@ def _select_visible(present: Sequence[_Gpu], environment: Mapping[str, str]) -> 
     """Return the GPUs that CUDA_VISIBLE_DEVICES shows, by the rules of CUDA.
 
     The first entry that names no GPU ends the list, and so does a UUID among indexes or the other way
-    round. A GPU that is named twice hides all.
+    round. A GPU that is named twice hides all. Blanks around an entry are ignored, though CUDA ends
+    the list at one before a UUID: CUDA sees what `show_only` sets, and not this list.
     https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
     """
     tokens = [token.strip() for token in environment[VISIBLE].split(",")]
@@ -160,11 +161,16 @@ def _find_by_index(token: str, present: Sequence[_Gpu]) -> Device | None:
 
 
 def _find_by_uuid(token: str, present: Sequence[_Gpu]) -> Device | None:
-    """Return the GPU of a UUID or of the start of one, or the MIG device of that name."""
-    if token.startswith("MIG-"):
+    """Return the GPU of a UUID or of the start of one, in any case, or the MIG device of that name."""
+    kind, _, start = token.partition("-")
+    if kind == "MIG":
         return Device("gpu", token, token)
-    meant = [gpu.device for gpu in present if gpu.device.id.startswith(token)]
-    return meant[0] if len(meant) == 1 and token.startswith("GPU-") else None
+    if kind != "GPU" or not start:
+        return None
+    meant = [
+        gpu.device for gpu in present if gpu.device.id.lower().startswith(f"gpu-{start.lower()}")
+    ]
+    return meant[0] if len(meant) == 1 else None
 
 
 def _free_bytes(device: Device) -> int:

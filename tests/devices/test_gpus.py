@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import re
 from types import SimpleNamespace
 
 import pynvml
@@ -152,6 +153,7 @@ def test_the_most_free_memory_comes_first_and_unknown_memory_last(driver: Driver
         ("0,3,1", [0]),
         (f"{UUIDS[2]},{UUIDS[0]}", [2, 0]),
         ("GPU-3f1,GPU-77", [0, 2]),
+        ("GPU-3F1C2A, GPU-77AA", [0, 2]),
         ("GPU-77,GPU-3f,GPU-3f1", [2]),  # two begin with GPU-3f
         ("0,GPU-77", [0]),
         ("GPU-77,0", [2]),
@@ -165,22 +167,28 @@ def test_what_is_visible_is_read_as_cuda_reads_it(
 
 
 @pytest.mark.parametrize(
-    "visible", ["", "-1", "NoDevFiles", "9", "²", "GPU-0", "0,1,0", "G", "GPU-77,GPU-77aa"]
+    "visible",
+    [
+        *("", "-1", "+0", "0x0", "0abc", "0.5", "NoDevFiles", "9", "²", "0,1,0"),
+        *("G", "GPU-", "GPU-0", "GPU-,GPU-77", "GPU-77,GPU-77AA"),
+    ],
 )
 def test_hidden_gpus_stay_hidden(
     driver: Driver, visible: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(InvalidPlan, match=f"CUDA_VISIBLE_DEVICES='{visible}' hides all GPUs"):
+    with pytest.raises(
+        InvalidPlan, match=rf"CUDA_VISIBLE_DEVICES='{re.escape(visible)}' hides all GPUs"
+    ):
         ids(visible)
     caplog.set_level(logging.INFO)
     assert ids(visible, wanted="auto") == ["0", "1"]
     assert "hides all GPUs of this worker (3)" in caplog.text
 
 
-@pytest.mark.parametrize("visible", ["", "G", "PU-3f1"])
+@pytest.mark.parametrize("visible", ["", "G", "GPU-", "PU-3f1"])
 def test_the_only_gpu_stays_hidden_too(driver: Driver, visible: str) -> None:
     driver.models = driver.models[:1]
-    assert ids() == ids("GPU-") == [UUIDS[0]]
+    assert ids() == ids("GPU-3") == [UUIDS[0]]
     with pytest.raises(InvalidPlan, match="hides all GPUs"):
         ids(visible)
 
