@@ -33,17 +33,17 @@ DAY = 86_400
 
 def evaluated_run(folder: Path, preset: str = "default") -> Workspace:
     """Return a workspace of its own in `folder`, with a run that is trained and evaluated."""
-    return _copied(_evaluated(preset), folder)
+    return _copy(_make_evaluated(preset), folder)
 
 
 def reported_run(folder: Path, preset: str = "default") -> Workspace:
     """Return a workspace of its own in `folder`, with a run that has its report."""
-    return _copied(_reported(preset), folder)
+    return _copy(_make_reported(preset), folder)
 
 
 def published_run(folder: Path) -> Workspace:
     """Return a workspace of its own in `folder`, with a run that is published."""
-    return _copied(_published(), folder)
+    return _copy(_make_published(), folder)
 
 
 def gather_report(workspace: Workspace) -> Report:
@@ -51,13 +51,13 @@ def gather_report(workspace: Workspace) -> Report:
     return _gather(workspace, RUN)
 
 
-def _copied(made: Path, folder: Path) -> Workspace:
+def _copy(made: Path, folder: Path) -> Workspace:
     shutil.copytree(made / "store", folder / "store")
     return _workspace(folder)
 
 
 @functools.cache
-def _evaluated(preset: str) -> Path:
+def _make_evaluated(preset: str) -> Path:
     folder = _folder()
     workspace = _workspace(folder)
     ratings = folder / "films.csv"
@@ -81,14 +81,14 @@ def _evaluated(preset: str) -> Path:
 
 
 @functools.cache
-def _reported(preset: str) -> Path:
+def _make_reported(preset: str) -> Path:
     folder = _folder()
     report(evaluated_run(folder, preset), RUN)
     return folder
 
 
 @functools.cache
-def _published() -> Path:
+def _make_published() -> Path:
     folder = _folder()
     publish(reported_run(folder), RUN)
     return folder

@@ -100,7 +100,7 @@ def hostile_run(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def test_predictions_say_for_each_item_if_they_are_no_prediction(
+def test_each_item_is_marked_if_its_rating_is_no_prediction(
     hostile_run: Workspace, tmp_path: Path
 ) -> None:
     items = ("--item", "7", "--item", "[/b]")
@@ -126,7 +126,9 @@ def test_recommendations_leave_out_all_that_the_user_has_rated(
     assert all(r"film [/x] \x1b[31m" in row[2] for row in rows)
 
 
-def test_recommendations_to_a_stranger_say_so(hostile_run: Workspace, tmp_path: Path) -> None:
+def test_recommendations_to_a_stranger_are_marked_as_such(
+    hostile_run: Workspace, tmp_path: Path
+) -> None:
     code, out, err = mf("recommend", "--user", "[b]x", "--network", "mlp", tmp_path=tmp_path)
     assert code == 0, err
     assert out.startswith(

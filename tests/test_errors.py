@@ -21,7 +21,7 @@ from mftasks import errors
         (errors.Interrupted, 75, True),
     ],
 )
-def test_an_error_has_its_exit_code_and_says_whether_a_retry_helps(kind, code, retryable) -> None:
+def test_an_error_has_its_exit_code_and_knows_whether_a_retry_helps(kind, code, retryable) -> None:
     assert (kind.exit_code, kind.retryable) == (code, retryable)
     found = errors.of_exit_code(code)
     assert (found.exit_code, found.retryable) == (code, retryable)

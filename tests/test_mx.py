@@ -13,7 +13,7 @@ from mftasks.mx import nd
 ROOT = Path(__file__).parents[1]
 
 
-def asked(script: str, **environment: str) -> str:
+def run_script(script: str, **environment: str) -> str:
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
@@ -32,10 +32,10 @@ def test_mxnet_flushes_denormals_and_numpy_keeps_them() -> None:
     assert float(np.full(16, tiny)[0] * np.float32(1e-3)) == pytest.approx(1e-40, rel=1e-3)
 
 
-def test_one_thread_is_used_unless_the_user_says_otherwise() -> None:
+def test_one_thread_is_used_unless_the_user_sets_another_number() -> None:
     script = "import os, mftasks.mx; print(os.environ['OMP_NUM_THREADS'])"
-    assert asked(script) == "1"
-    assert asked(script, OMP_NUM_THREADS="3") == "3"
+    assert run_script(script) == "1"
+    assert run_script(script, OMP_NUM_THREADS="3") == "3"
 
 
 def test_the_number_of_threads_is_set_before_numpy_reads_it() -> None:
@@ -48,4 +48,4 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 import mftasks.mx
 """
-    assert asked(script) == "1"
+    assert run_script(script) == "1"

@@ -8,15 +8,15 @@ from benchmarks.rows import rows_of
 from benchmarks.runs import Epoch, Run
 
 
-def measured(*rmses: float, cpu: float) -> Run:
+def make_run(*rmses: float, cpu: float) -> Run:
     epochs = (Epoch(rmse, cpu * i, 2 * cpu * i) for i, rmse in enumerate(rmses, 1))
     return Run(tuple(epochs), 200_000_000)
 
 
 def test_a_duel_to_the_end_compares_the_last_epochs_of_both() -> None:
     duel = Duel("d", "mlp", 3, {})
-    theirs = [measured(1.2, 1.1, 1.0, 0.9, cpu=cpu) for cpu in (2.0, 3.0, 9.0)]
-    ours = [measured(1.1, 1.0, 0.8, cpu=cpu) for cpu in (1.0, 1.0, 5.0)]
+    theirs = [make_run(1.2, 1.1, 1.0, 0.9, cpu=cpu) for cpu in (2.0, 3.0, 9.0)]
+    ours = [make_run(1.1, 1.0, 0.8, cpu=cpu) for cpu in (1.0, 1.0, 5.0)]
     found = {row.unit + row.name: row for row in rows_of(duel, ours, theirs)}
     cpu = found["sd: CPU"]
     assert (cpu.ours, cpu.theirs, cpu.ratio) == (3.0, 9.0, 3.0)
@@ -27,11 +27,11 @@ def test_a_duel_to_the_end_compares_the_last_epochs_of_both() -> None:
 
 def test_a_duel_to_their_best_counts_the_seconds_until_each_side_is_there() -> None:
     duel = Duel("d", "mlp", None, {})
-    theirs = [measured(1.2, 0.9, 1.0, cpu=10.0)]
-    cpu, *_ = rows_of(duel, [measured(1.0, 0.89, 0.8, cpu=1.0)], theirs)
+    theirs = [make_run(1.2, 0.9, 1.0, cpu=10.0)]
+    cpu, *_ = rows_of(duel, [make_run(1.0, 0.89, 0.8, cpu=1.0)], theirs)
     assert (cpu.ours, cpu.theirs, cpu.ratio) == (2.0, 20.0, 10.0)
     with pytest.raises(SystemExit, match=r"comes to 0\.9500, and 0\.9000 was to be reached"):
-        rows_of(duel, [measured(1.0, 0.95, cpu=1.0)], theirs)
+        rows_of(duel, [make_run(1.0, 0.95, cpu=1.0)], theirs)
 
 
 @pytest.mark.parametrize("duel", DUELS, ids=lambda duel: duel.name)

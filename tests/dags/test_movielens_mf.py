@@ -141,7 +141,7 @@ def test_what_people_change_first_is_in_no_section_and_so_open(parsed: dict[str,
     assert unfolded == ["dataset", "networks", "preset"]
 
 
-def test_an_empty_field_says_what_it_stands_for(parsed: dict[str, Any]) -> None:
+def test_the_form_shows_what_an_empty_field_stands_for(parsed: dict[str, Any]) -> None:
     descriptions = {name: field["description"] for name, field in parsed["params"].items()}
     assert "Empty: 10 for linear, 12 for mlp and resnet; notebook: 25 for" in descriptions["epochs"]
     assert descriptions["dropout"].endswith("Empty: 0.4 for resnet; notebook: 0.5 for resnet.")

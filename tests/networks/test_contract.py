@@ -101,7 +101,7 @@ def least_squares_of_biases(part: Part) -> float:
 
 
 @pytest.mark.parametrize("lazy", [True, False])
-def test_gradients_touch_the_rows_of_the_batch_and_are_sparse_where_lazy(
+def test_gradients_touch_the_rows_of_the_batch_and_are_sparse_if_lazy(
     network: str, lazy: bool
 ) -> None:
     block = built(network, lazy=lazy)

@@ -60,7 +60,7 @@ def test_a_row_holds_every_figure(manifest: Manifest) -> None:
     assert row == ["mlp", "0.9261", "0.9025 – 0.9499", "0.9616", "0.9100", "9 of 12", "1.9"]
 
 
-def test_what_is_not_known_is_left_empty_or_said(manifest: Manifest) -> None:
+def test_a_figure_that_is_not_known_is_left_empty_or_explained(manifest: Manifest) -> None:
     score = replace(SCORE, rmse_interval=None, valid_rmse=None)
     [row] = show(tabulate_results(replace(manifest, best="mlp", scores=(score,))))
     assert (row[2], row[4]) == ("too few users", "")
@@ -81,7 +81,7 @@ def test_what_is_not_known_is_left_empty_or_said(manifest: Manifest) -> None:
         ),
     ],
 )
-def test_the_last_line_says_whether_the_baseline_is_beaten(
+def test_the_last_line_shows_whether_the_baseline_is_beaten(
     gain: Interval | None, sentence: str
 ) -> None:
     assert conclude(replace(SCORE, gain=gain)) == sentence

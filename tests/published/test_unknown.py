@@ -17,7 +17,7 @@ def bundle(tmp_path: Path) -> Bundle:
     return published.open_run(published_run(tmp_path)).bundle()
 
 
-def test_nothing_is_said_of_what_is_known(bundle: Bundle) -> None:
+def test_what_is_known_needs_no_explanation(bundle: Bundle) -> None:
     assert unknown.explain(bundle, user="3", item="7") == ""
     assert unknown.explain(bundle, user="3") == ""
 

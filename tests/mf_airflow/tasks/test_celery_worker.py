@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 
-# Starts a light task and a guarded step, as descendants of a worker, and is told to shut down.
+# Starts a light task and a guarded step, as descendants of a worker, and is asked to shut down.
 WORKER = """
 import subprocess, sys, time
 from celery.signals import worker_shutting_down
@@ -39,15 +39,15 @@ print("SAME", CONFIG == airflow.providers.celery.executors.default_celery.DEFAUL
 def test_a_worker_that_shuts_down_asks_its_trainings_to_stop_and_lets_light_tasks_be(
     tmp_path: Path,
 ) -> None:
-    said = _run(WORKER, tmp_path)
-    assert "HEAVY 75 LIGHT None" in said
+    printed = _run(WORKER, tmp_path)
+    assert "HEAVY 75 LIGHT None" in printed
 
 
 def test_the_scheduler_imports_the_configuration_at_no_cost(tmp_path: Path) -> None:
-    said = dict(line.split(" ", 1) for line in _run(SCHEDULER, tmp_path).splitlines())
-    assert said["SAME"] == "True"
-    assert "mftasks" not in said["IMPORTED"].split()
-    seconds, threads = said["SECONDS"].split()
+    printed = dict(line.split(" ", 1) for line in _run(SCHEDULER, tmp_path).splitlines())
+    assert printed["SAME"] == "True"
+    assert "mftasks" not in printed["IMPORTED"].split()
+    seconds, threads = printed["SECONDS"].split()
     assert float(seconds) < 0.5
     assert threads == "1"
 

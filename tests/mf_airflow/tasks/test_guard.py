@@ -41,14 +41,14 @@ def test_what_the_command_left_behind_is_killed_when_it_ends() -> None:
 
 def test_a_command_is_asked_to_stop_before_it_is_killed() -> None:
     script = "trap 'exit 9' TERM; echo ready; while true; do sleep 0.05; done"
-    with _started("sh", "-c", script) as guarded:
+    with _start("sh", "-c", script) as guarded:
         _first_line(guarded)
         guarded.terminate()
         assert guarded.wait(10) == 9
 
 
 def test_what_ignores_the_request_is_killed_with_all_its_descendants() -> None:
-    with _started(sys.executable, "-c", STUBBORN) as guarded:
+    with _start(sys.executable, "-c", STUBBORN) as guarded:
         grandchild = int(_first_line(guarded))
         guarded.terminate()
         assert guarded.wait(10) == 128 + signal.SIGKILL
@@ -56,7 +56,7 @@ def test_what_ignores_the_request_is_killed_with_all_its_descendants() -> None:
 
 
 def test_a_command_can_be_killed_without_being_asked() -> None:
-    with _started(sys.executable, "-c", STUBBORN, grace=60) as guarded:
+    with _start(sys.executable, "-c", STUBBORN, grace=60) as guarded:
         _first_line(guarded)
         guarded.send_signal(signal.SIGINT)
         assert guarded.wait(5) == 128 + signal.SIGKILL
@@ -80,7 +80,7 @@ def test_nothing_outlives_a_parent_that_was_killed() -> None:
 
 
 def test_a_command_does_not_outlive_a_guard_that_was_killed() -> None:
-    with _started(
+    with _start(
         sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"
     ) as guarded:
         _first_line(guarded)
@@ -97,7 +97,7 @@ subprocess.run(guard.command(sys.executable, "-c", sys.argv[1], grace=0.2))
 """
 
 
-def _started(*arguments: str, grace: float = 0.5) -> subprocess.Popen[str]:
+def _start(*arguments: str, grace: float = 0.5) -> subprocess.Popen[str]:
     return subprocess.Popen(
         guard.command(*arguments, grace=grace), stdout=subprocess.PIPE, text=True
     )

@@ -44,7 +44,7 @@ def test_a_dead_source_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
         light_steps.run_step("download", "try-1")
 
 
-def test_what_a_step_tells_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_progress_of_a_step_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     ratings = tmp_path / "ratings.csv"
     ratings.write_text("user_id,item_id,rating\n1,1,5\n1,2,3\n2,1,4\n")

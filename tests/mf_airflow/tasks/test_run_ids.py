@@ -60,7 +60,7 @@ def test_other_tasks_take_the_run_from_what_plan_returned() -> None:
     assert run_ids.read_run_id(task_instance({"run_id": "a.b-1"})) == "a.b-1"
 
 
-def test_without_a_plan_a_task_fails_and_says_what_to_clear() -> None:
+def test_without_a_plan_a_task_fails_and_names_the_task_to_clear() -> None:
     with pytest.raises(AirflowFailException, match="plan of this run has returned nothing: clear"):
         run_ids.read_run_id(task_instance(None))
 
