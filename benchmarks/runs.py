@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mftasks import threads
+from mftasks import settings
 from mftasks.data.arrays import read_part
-from mftasks.settings import read
 from mftasks.steps.download import download
 from mftasks.steps.plan import plan
 from mftasks.steps.split import split
@@ -47,7 +46,7 @@ def run(module: str, job: dict[str, Any]) -> Run:
     child = subprocess.run(
         [sys.executable, "-m", module, json.dumps(job)],
         cwd=ROOT,
-        env={**os.environ, **dict.fromkeys(threads.VARIABLES, "1"), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **dict.fromkeys(settings.THREADS, "1"), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -59,8 +58,8 @@ def run(module: str, job: dict[str, Any]) -> Run:
 
 def write_parts(folder: Path) -> Path:
     """Write train and test part of fold u1 into one npz file, as the notebook preset splits them."""
-    settings = msgspec.structs.replace(read(), store=(folder / "store").as_uri())
-    workspace = Workspace(settings)
+    here = msgspec.structs.replace(settings.read(), store=(folder / "store").as_uri())
+    workspace = Workspace(here)
     plan(workspace, "benchmark", {"preset": "notebook"})
     for step in (download, validate):
         step(workspace, "benchmark")

@@ -12,18 +12,16 @@ import os
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
 
-from mftasks import errors, pairs, progress, settings, terminal, threads
-from mftasks.data import catalog
+from mftasks import errors, progress, settings, terminal
 from mftasks.store.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mftasks.published.run import Published
-    from mftasks.records import Record
+    from mftasks.published import Published
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,7 +59,7 @@ LATEST = Path("output/latest")
 
 def main() -> None:
     """Run the command line; exits with the code that belongs to the error."""
-    threads.bound()
+    settings.limit_threads()
     terminal.log_to_stderr(timed=os.environ.get("MF_PROGRESS") != "json")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
@@ -79,6 +77,7 @@ def main() -> None:
 def run_all(store: StoreOption = None, given: SetOption = None, run_id: str | None = None) -> None:
     """Do the whole flow in this terminal: from the download to the published artifacts."""
     from mftasks import pipeline
+    from mftasks.params import pairs
     from mftasks.published import results
 
     workspace = _open_workspace(store)
@@ -92,6 +91,7 @@ def run_all(store: StoreOption = None, given: SetOption = None, run_id: str | No
 @app.command()
 def plan(run_id: RunOption, store: StoreOption = None, given: SetOption = None) -> None:
     """Resolve and validate every parameter of a run."""
+    from mftasks.params import pairs
     from mftasks.steps.plan import plan as step
 
     _print_record(step(_open_workspace(store), run_id, pairs.parse(given or [])))
@@ -184,8 +184,8 @@ def list_runs(dataset: DatasetOption = None, store: StoreOption = None) -> None:
     from mftasks.published import index, results
 
     workspace = _open_workspace(store)
-    name = catalog.identify(dataset) if dataset else None
-    out.print(results.tabulate_runs(index.read(workspace, reversed(index.find(workspace, name)))))
+    found = index.find(workspace, dataset)
+    out.print(results.tabulate_runs(index.read(workspace, reversed(found))))
 
 
 @app.command()
@@ -215,7 +215,7 @@ def _open_published(source: str | None, dataset: str | None, store: str | None) 
         return published.open_folder(Path(source))
     if not (source or store or os.environ.get("MF_STORE")) and LATEST.is_dir():
         latest = published.open_folder(LATEST)
-        if dataset is None or latest.manifest.dataset.name == catalog.identify(dataset):
+        if latest.is_on(dataset):
             return latest
     return published.open_run(_open_workspace(store), source, dataset=dataset)
 
@@ -235,7 +235,7 @@ def _open_workspace(store: str | None) -> Workspace:
     return Workspace(settings.read(environment))
 
 
-def _print_record(record: Record) -> None:
+def _print_record(record: Any) -> None:
     import msgspec
 
     out.print_json(terminal.printable(msgspec.json.encode(record).decode()))

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from mftasks import threads
+from mftasks import settings
 from mftasks.errors import MfError
 
 FLUSH_TO_ZERO = 0x8040  # the bits FTZ and DAZ of MXCSR
@@ -44,7 +44,7 @@ def _flush_denormals() -> Iterator[None]:
         libm.fesetenv(usual)
 
 
-threads.bound()
+settings.limit_threads()
 import numpy  # noqa: E402 - it reads the number of threads once, here
 
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # it would name its backend at each bind

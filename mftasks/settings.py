@@ -9,7 +9,7 @@ MF_CHECKPOINT_SECONDS  least time between two checkpoints of a training
 MF_CPU_SLOTS           trainings at once on this host's CPU; its cores by default, three at least
 MF_DEVICE_WAIT_SECONDS how long a training waits for a device that others hold; without limit by default
 MF_LEASES              folder of the locks that say who holds which device of this host
-MF_PROGRESS            how a step tells of its progress: auto, bar, lines or json
+MF_PROGRESS            how a step reports its progress: auto, bar, lines or json
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ import msgspec
 from mftasks.errors import InvalidPlan, quote
 from mftasks.records import AtLeastOne, NotNegative
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what the environment says; the defaults fit a checkout on one machine."""
+    """The values of these variables; the defaults fit a checkout on one machine."""
 
     store: str = msgspec.field(default_factory=lambda: Path(".local/store").absolute().as_uri())
     s3_endpoint: str | None = None
@@ -61,3 +63,13 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         name = str(error).rpartition("$.")[2].rstrip("`")
         value = quote(given[name])  # this one alone, as others may hold a password
         raise InvalidPlan(f"environment variable MF_{name.upper()}={value}: {error}") from error
+
+
+def limit_threads() -> None:
+    """Give NumPy and MXNet one thread each, unless the user set another number.
+
+    They read it once, when they are imported. More are slower here: trainings run side by side, and
+    idle threads of both libraries spin.
+    """
+    for name in THREADS:
+        os.environ.setdefault(name, "1")

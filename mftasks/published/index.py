@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from mftasks.data import catalog
 from mftasks.errors import InvalidDataset, MissingRecord, StoreUnavailable
 from mftasks.published.manifest import MANIFEST, read_manifest
 from mftasks.records import RunRow
@@ -51,12 +52,13 @@ def put(workspace: Workspace, manifest: Manifest) -> None:
 
 
 def find(workspace: Workspace, dataset: str | None = None) -> list[Entry]:
-    """Return an entry for each published run, of one data set or of all, the oldest first.
+    """Return an entry for each published run, the oldest first: of all, or on a name or URI.
 
     If there is none, the index may be lost: it is repaired first.
     """
-    found = _list(workspace, INDEX if dataset is None else f"{INDEX}{dataset}/")
-    return found or [one for one in repair(workspace) if dataset in (None, one.dataset)]
+    name = catalog.identify(dataset) if dataset else None
+    found = _list(workspace, f"{INDEX}{name}/" if name else INDEX)
+    return found or [one for one in repair(workspace) if name in (None, one.dataset)]
 
 
 def read(workspace: Workspace, entries: Iterable[Entry]) -> Iterator[RunRow]:

@@ -53,6 +53,10 @@ class Published:
         self._fetch = fetch
         self._files = {file.name: file for file in manifest.files}
 
+    def is_on(self, dataset: str | None) -> bool:
+        """Return whether the run is on a data set: its name, its URI, or None for any."""
+        return dataset is None or self.manifest.dataset.name == catalog.identify(dataset)
+
     def path(self, name: str) -> Path:
         """Return the path of a verified local copy of a file, read-only by convention."""
         if name not in self._files:

@@ -38,7 +38,7 @@ SOURCES = (
     "mx.py",
     "networks",
     "scoring/errors.py",
-    "threads.py",
+    "settings.py",
     "training",
 )
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mftasks import pairs
 from mftasks.errors import InvalidPlan
+from mftasks.params import pairs
 
 
 def test_values_are_json_if_they_parse_as_such() -> None:
