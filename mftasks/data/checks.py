@@ -1,4 +1,4 @@
-"""The rules that a ratings table must keep: of single values (a pandera schema), and across rows.
+"""The rules that a ratings table must keep: of single values, and across rows.
 
 Every rule ends as a `Check`. An error makes the data unfit for training; a warning is worth a look.
 """
@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 FIRST_RATED = datetime(1995, 1, 1, tzinfo=UTC)
 """MovieLens opened in 1995; no data set of its kind is older."""
 
+LARGEST_RATING = 1e6
+FAR, ODD = 100, 10
+"""Ratings so many interquartile ranges from the quartiles are refused, or warned of."""
+
 _SHOWN = 3
 _TOLERANCE = 1e-4
 _MANY_VALUES = 101
 
 
 class Expected(NamedTuple):
-    """Hold what the data should be like; `scale` is None for data of one's own.
+    """What the data should be like; `scale` is None for the user's own data.
 
-    `needs_timestamps` says that the split relies on them.
+    `needs_timestamps` is set if the split relies on them.
     """
 
     scale: Scale | None
@@ -37,7 +41,7 @@ class Expected(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Hold one rule of single values: `holds` maps values to whether each keeps it."""
+    """A rule for single values: `holds` maps values to whether each keeps it."""
 
     name: str
     severity: Severity
@@ -48,11 +52,11 @@ class Rule(NamedTuple):
 def check(table: RatingsTable, expected: Expected) -> tuple[Check, ...]:
     """Return every rule about `table` and whether it holds."""
     return (
-        *_of_values(table, expected),
-        _pairs(table),
-        *_counts(table, expected.counts),
-        *_sizes(table),
-        *(_oddities(table) if expected.scale is None else ()),
+        *_check_values(table, expected),
+        _check_pairs(table),
+        *_check_counts(table, expected.counts),
+        *_check_sizes(table),
+        *(_check_scale(table) if expected.scale is None else ()),
     )
 
 
@@ -62,15 +66,16 @@ def plausible(timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
     return (timestamps >= FIRST_RATED.timestamp()) & (timestamps <= latest)
 
 
-def _of_values(table: RatingsTable, expected: Expected) -> Iterator[Check]:
-    yield from _kept("rating", table.ratings, None, _rating_rules(expected.scale))
+def _check_values(table: RatingsTable, expected: Expected) -> Iterator[Check]:
+    for rule in _list_rating_rules(table.ratings, expected.scale):
+        yield _apply(rule, table, table.ratings)
     for column, ids in (("user_id", table.users), ("item_id", table.items)):
-        yield from _kept(column, ids.known, ids.codes, _id_rules(column, ids))
+        for rule in _list_id_rules(column, ids):
+            yield _apply(rule, table, ids.known, ids.codes)
+    strict = expected.needs_timestamps or expected.scale is not None
     if table.timestamps is not None:
-        severity: Severity = (
-            "error" if expected.needs_timestamps or expected.scale is not None else "warning"
-        )
-        yield from _kept("timestamp", table.timestamps, None, _timestamp_rules(severity))
+        for rule in _list_timestamp_rules("error" if strict else "warning"):
+            yield _apply(rule, table, table.timestamps)
     elif expected.needs_timestamps:
         yield Check(
             name="timestamp is there",
@@ -80,7 +85,7 @@ def _of_values(table: RatingsTable, expected: Expected) -> Iterator[Check]:
         )
 
 
-def _rating_rules(scale: Scale | None) -> list[Rule]:
+def _list_rating_rules(ratings: NDArray[np.float32], scale: Scale | None) -> list[Rule]:
     import numpy as np
 
     rules = [
@@ -88,134 +93,117 @@ def _rating_rules(scale: Scale | None) -> list[Rule]:
         Rule("rating is finite", "error", lambda values: ~np.isinf(values), "a finite number"),
     ]
     if scale is None:
-        return rules
+        return [*rules, *_list_outlier_rules(ratings)]
     low, high, step = scale
 
-    def in_range(values: Any) -> Any:
-        return ~np.isfinite(values) | ((values >= low) & (values <= high))
-
-    def on_step(values: Any) -> Any:
+    def is_on_step(values: Any) -> Any:
         steps = (np.where(np.isfinite(values), values, low) - low) / step
         return np.abs(steps - np.rint(steps)) < _TOLERANCE
 
+    in_range = _allow(low, high)
     return [
         *rules,
         Rule("rating is in range", "error", in_range, f"{low:g} to {high:g}"),
-        Rule("rating is on the scale", "error", on_step, f"steps of {step:g} from {low:g}"),
+        Rule("rating is on the scale", "error", is_on_step, f"steps of {step:g} from {low:g}"),
     ]
 
 
-def _id_rules(column: str, ids: EncodedIds) -> list[Rule]:
-    if ids.known.dtype.kind == "i":
-        return [
-            Rule(f"{column} is there", "error", lambda known: known != MISSING, "an id"),
-            Rule(
-                f"{column} is not negative",
-                "error",
-                lambda known: (known >= 0) | (known == MISSING),
-                "0 or more",
-            ),
-        ]
-    return [Rule(f"{column} is there", "error", lambda known: known != "", "an id")]
-
-
-def _timestamp_rules(severity: Severity) -> list[Rule]:
-    return [
-        Rule("timestamp is there", severity, lambda moments: moments != MISSING, "a moment"),
-        Rule(
-            "timestamp is plausible",
-            severity,
-            lambda moments: plausible(moments) | (moments == MISSING),
-            f"seconds since 1970, from {FIRST_RATED:%Y} to tomorrow",
-        ),
-    ]
-
-
-def _kept(column: str, values: Any, codes: Any, rules: list[Rule]) -> Iterator[Check]:
-    """Yield whether `values` keep each rule; rating i has values[codes[i]], or just values[i]."""
-    broken = _broken(column, values, rules)
-    for rule in rules:
-        passed = rule.name not in broken
-        yield Check(
-            name=rule.name,
-            severity=rule.severity,
-            passed=passed,
-            detail=f"all as expected: {rule.wanted}" if passed else _detail(values, codes, rule),
-        )
-
-
-def _broken(column: str, values: Any, rules: list[Rule]) -> set[str]:
-    """Return the names of the rules that a pandera schema finds broken."""
-    import pandas as pd
-    import pandera.pandas as pa
-    from pandera.errors import SchemaErrorReason
-
-    def as_check(rule: Rule) -> Any:
-        return pa.Check(
-            lambda series: pd.Series(rule.holds(series.to_numpy())),
-            name=rule.name,
-            ignore_na=False,
-            n_failure_cases=_SHOWN,
-        )
-
-    kind = object if values.dtype.kind == "U" else values.dtype.name
-    checks = [as_check(rule) for rule in rules]
-    schema = pa.SeriesSchema(kind, checks=checks, nullable=True, name=column)
-    try:
-        schema.validate(pd.Series(values, name=column, copy=False), lazy=True, inplace=True)
-    except pa.errors.SchemaErrors as errors:
-        unforeseen = {error.reason_code for error in errors.schema_errors}
-        if unforeseen != {SchemaErrorReason.DATAFRAME_CHECK}:
-            raise
-        return {error.check.name for error in errors.schema_errors}
-    return set()
-
-
-def _detail(values: Any, codes: Any, rule: Rule) -> str:
+def _list_outlier_rules(ratings: NDArray[np.float32]) -> Iterator[Rule]:
+    """Bound ratings of an unknown scale by what most of them are: one of 1e20 ruins a training."""
     import numpy as np
 
-    n_ratings = len(values if codes is None else codes)
-    bad = ~np.asarray(rule.holds(values))
-    rows = np.flatnonzero(bad if codes is None else bad[codes])
-    first = rows[:_SHOWN]
-    shown = ", ".join(
-        f"{_shown(value)} in row {row + 1:,}"
-        for row, value in zip(first, values[first if codes is None else codes[first]], strict=True)
+    finite = ratings[np.isfinite(ratings)]
+    first, third = np.quantile(finite, (0.25, 0.75)).tolist() if len(finite) else (0.0, 0.0)
+    spread = third - first or LARGEST_RATING
+    bounds: tuple[tuple[str, Severity, float], ...] = (
+        ("rating is plausible", "error", FAR * spread),
+        ("rating is near the others", "warning", ODD * spread),
     )
-    more = ", …" if len(rows) > _SHOWN else ""
-    return f"{len(rows):,} of {n_ratings:,}: {shown}{more}; expected {rule.wanted}"
+    for name, severity, distance in bounds:
+        low, high = max(first - distance, -LARGEST_RATING), min(third + distance, LARGEST_RATING)
+        wanted = (
+            f"{low:g} to {high:g}, as half of the ratings are {first:g} to {third:g}; "
+            "correct or remove these lines, or bring all ratings to one scale"
+        )
+        yield Rule(name, severity, _allow(low, high), wanted)
 
 
-def _shown(value: Any) -> str:
-    if value == MISSING or value == "" or value != value:
-        return "nothing"
-    return f"{value:g}" if value.dtype.kind == "f" else repr(value.item())
+def _allow(low: float, high: float) -> Callable[[Any], Any]:
+    """Return a rule's `holds` for numbers from `low` to `high`; other rules find the others."""
+    import numpy as np
+
+    return lambda values: ~np.isfinite(values) | ((values >= low) & (values <= high))
 
 
-def _pairs(table: RatingsTable) -> Check:
-    """Check that nobody rated anything twice, by sorting one key a rating."""
+def _list_id_rules(column: str, ids: EncodedIds) -> Iterator[Rule]:
+    missing = MISSING if ids.known.dtype.kind == "i" else ""
+    yield Rule(f"{column} is there", "error", lambda known: known != missing, "an id")
+    if missing == MISSING:
+        name = f"{column} is not negative"
+        yield Rule(name, "error", lambda known: (known >= 0) | (known == MISSING), "0 or more")
+
+
+def _list_timestamp_rules(severity: Severity) -> Iterator[Rule]:
+    yield Rule("timestamp is there", severity, lambda moments: moments != MISSING, "a moment")
+    yield Rule(
+        "timestamp is plausible",
+        severity,
+        lambda moments: plausible(moments) | (moments == MISSING),
+        f"seconds since 1970, from {FIRST_RATED:%Y} to tomorrow",
+    )
+
+
+def _apply(rule: Rule, table: RatingsTable, values: Any, codes: Any = None) -> Check:
+    """Return whether `values` keep a rule; rating i has values[codes[i]], or just values[i]."""
+    import numpy as np
+
+    holds = rule.holds(values)
+    passed = bool(holds.all())
+    detail = f"all as expected: {rule.wanted}"
+    if not passed:
+        rows = np.flatnonzero(~(holds if codes is None else holds[codes]))
+        places = rows if codes is None else codes[rows]
+        shown = _list_first(
+            len(rows), lambda n: f"{_show(values[places[n]])} in {table.name_row(rows[n])}"
+        )
+        detail = f"{len(rows):,} of {table.n_ratings:,}: {shown}; expected {rule.wanted}"
+    return Check(name=rule.name, severity=rule.severity, passed=passed, detail=detail)
+
+
+def _list_first(n: int, describe: Callable[[int], str]) -> str:
+    shown = ", ".join(describe(number) for number in range(min(n, _SHOWN)))
+    return f"{shown}, …" if n > _SHOWN else shown
+
+
+def _show(value: Any) -> str:
+    if value.dtype.kind == "f":
+        return "nothing" if value != value else f"{value:g}"
+    return "nothing" if value in (MISSING, "") else repr(value.item())
+
+
+def _check_pairs(table: RatingsTable) -> Check:
+    """Check that nobody rated anything twice, by sorting one key per rating."""
     import numpy as np
 
     keys = table.pair_keys()
     keys.sort()
     doubled = np.unique(keys[1:][keys[1:] == keys[:-1]])
-    n_items = len(table.items.known)
-    shown = ", ".join(
-        f"({_shown(table.users.known[key // n_items])}, {_shown(table.items.known[key % n_items])})"
-        for key in doubled[:_SHOWN]
+    users, items = np.divmod(doubled, len(table.items.known))
+    shown = _list_first(
+        len(doubled),
+        lambda n: f"({_show(table.users.known[users[n]])}, {_show(table.items.known[items[n]])})",
     )
-    more = ", …" if len(doubled) > _SHOWN else ""
     return Check(
         name="user and item are a pair only once",
         severity="error",
         passed=not len(doubled),
-        detail=f"{len(doubled):,} pairs are rated more than once: {shown}{more}"
+        detail=f"{len(doubled):,} pairs are rated more than once: {shown}"
         if len(doubled)
         else f"{len(keys):,} different pairs",
     )
 
 
-def _counts(table: RatingsTable, counts: Counts) -> Iterator[Check]:
+def _check_counts(table: RatingsTable, counts: Counts) -> Iterator[Check]:
     found = Counts(table.n_ratings, len(table.users.known), len(table.items.known))
     for what, n_found, n_expected in zip(Counts._fields, found, counts, strict=True):
         if n_expected is not None:
@@ -227,7 +215,7 @@ def _counts(table: RatingsTable, counts: Counts) -> Iterator[Check]:
             )
 
 
-def _sizes(table: RatingsTable) -> Iterator[Check]:
+def _check_sizes(table: RatingsTable) -> Iterator[Check]:
     import numpy as np
 
     for what, ids in (("users", table.users), ("items", table.items)):
@@ -248,8 +236,8 @@ def _sizes(table: RatingsTable) -> Iterator[Check]:
     )
 
 
-def _oddities(table: RatingsTable) -> Iterator[Check]:
-    """Warn of what is unusual in ratings whose scale nobody has told."""
+def _check_scale(table: RatingsTable) -> Iterator[Check]:
+    """Warn of what is unusual in ratings whose scale is not known."""
     import numpy as np
 
     values = np.unique(table.ratings[np.isfinite(table.ratings)])

@@ -47,6 +47,7 @@ def read(path: Path, format: str) -> RatingsTable:
         items=encoded(columns.pop("item_id")),
         ratings=columns["rating"],
         timestamps=columns["timestamp"].astype("int64") if "timestamp" in columns else None,
+        n_header_lines=_HEADER_LINES[format],
     )
 
 
@@ -119,6 +120,7 @@ FORMATS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "csv": _read_csv,
     "parquet": _read_parquet,
 }
+_HEADER_LINES = {"tab": 0, "colons": 0, "csv": 1, "parquet": None}
 
 
 def _header(path: Path) -> list[str]:

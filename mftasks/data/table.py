@@ -34,17 +34,27 @@ class EncodedIds(NamedTuple):
 
 
 class RatingsTable(NamedTuple):
-    """Hold n ratings in the order of their file; `timestamps` are seconds since 1970, UTC."""
+    """Ratings in the order of their file; `timestamps` are seconds since 1970, UTC.
+
+    `n_header_lines` is None if the file is not made of lines.
+    """
 
     users: EncodedIds
     items: EncodedIds
     ratings: NDArray[np.float32]
     timestamps: NDArray[np.int64] | None
+    n_header_lines: int | None = None
 
     @property
     def n_ratings(self) -> int:
         """Return how many ratings there are."""
         return len(self.ratings)
+
+    def name_row(self, row: int) -> str:
+        """Return where the rating at `row` is in its file, as a message shows it."""
+        if self.n_header_lines is None:
+            return f"row {row + 1:,}"
+        return f"line {row + 1 + self.n_header_lines:,}"
 
     def pair_keys(self) -> NDArray[np.int64]:
         """Return one number for each rating, equal for equal pairs, ordered by user and item."""

@@ -20,7 +20,6 @@ HEAVY = (
     "mxnet",
     "numpy",
     "pandas",
-    "pandera",
     "pyarrow",
     "bokeh",
     "boto3",

@@ -180,3 +180,47 @@ def test_half_stars_are_on_their_scale():
 def test_a_rating_of_today_is_plausible_and_one_of_next_week_is_not():
     now = int(time.time())
     assert checks.plausible(np.array([now, now + 7 * 86400])).tolist() == [True, False]
+
+
+STARS = [1, 2, 3, 4, 5] * 20
+
+
+def rate(odd: float) -> RatingsTable:
+    """Return a hundred ratings of one to five stars, and an odd one in line 102 of a CSV file."""
+    n = len(STARS) + 1
+    of = table(list(range(n)), [1, 2] * (n // 2) + [1], [*STARS, odd], [874965758] * n)
+    return of._replace(n_header_lines=1)
+
+
+@pytest.mark.parametrize(
+    ("odd", "shown"),
+    [(-9223372036854775808, "-9.22337e+18"), (1e20, "1e+20"), (880756864, "8.80757e+08")],
+)
+def test_an_absurd_rating_is_an_error_that_names_its_line_and_what_to_do(odd: float, shown: str):
+    found = {check.name: check for check in failed(rate(odd), OWN)}
+    assert found["rating is plausible"] == Check(
+        name="rating is plausible",
+        severity="error",
+        passed=False,
+        detail=f"1 of 101: {shown} in line 102; expected -198 to 204, as half of the ratings are 2 "
+        "to 4; correct or remove these lines, or bring all ratings to one scale",
+    )
+
+
+def test_a_rating_beyond_a_million_is_an_error_however_wide_the_others_are():
+    of = table(ratings=[-1e7, 1e7, 3e7, 2e7])
+    assert [check.name for check in failed(of, OWN) if check.severity == "error"] == [
+        "rating is plausible"
+    ]
+
+
+def test_a_rating_far_from_the_others_is_a_warning():
+    (warning,) = failed(rate(87), OWN)
+    assert (warning.name, warning.severity) == ("rating is near the others", "warning")
+    assert warning.detail.startswith("1 of 101: 87 in line 102; expected -18 to 24")
+
+
+def test_five_stars_by_nearly_everybody_make_one_star_no_outlier():
+    n = 100
+    of = table(list(range(n)), [1, 2] * (n // 2), [1.0] + [5.0] * (n - 1), [874965758] * n)
+    assert failed(of, OWN) == []
