@@ -18,6 +18,7 @@ import typer
 from rich.table import Table
 
 from mftasks import errors, progress, settings, terminal
+from mftasks.store import keys
 from mftasks.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def run_all(store: StoreOption = None, given: SetOption = None, run_id: str | No
     with progress.reporter(workspace.settings.progress) as on_tick:
         manifest = pipeline.run(workspace, name, pairs.parse(given or []), on_tick=on_tick)
     out.print(results.tabulate_results(manifest))
-    out.print(terminal.plain(f"published: {workspace.store.uri}/runs/{name}"), soft_wrap=True)
+    out.print(terminal.plain(f"published: {workspace.store.uri}/{keys.run(name)}"), soft_wrap=True)
 
 
 @app.command()

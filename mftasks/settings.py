@@ -3,6 +3,7 @@
 MF_STORE               where records and artifacts live: s3://bucket/prefix or file:///path
 MF_S3_ENDPOINT         the S3 server, when it is not Amazon's; credentials as boto3 takes them
 MF_CACHE               folder for verified copies of blobs; losing it costs time only
+MF_CACHE_BYTES         most that MF_CACHE holds; copies that were used longest ago are removed first
 MF_MOVIELENS_URL       base of the MovieLens zips: http, https or file
 MF_DATA_ROOTS          folders, colons between them, that file:// data sets must lie in; any by default
 MF_CHECKPOINT_SECONDS  least time between two checkpoints of a training
@@ -33,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: str = msgspec.field(default_factory=lambda: Path(".local/store").absolute().as_uri())
     s3_endpoint: str | None = None
     cache: Path = msgspec.field(default_factory=lambda: Path("~/.cache/movielens-mf").expanduser())
+    cache_bytes: AtLeastOne = 10 << 30
     movielens_url: str = "https://files.grouplens.org/datasets/movielens"
     data_roots: str = ""
     checkpoint_seconds: float = 5.0

@@ -22,7 +22,8 @@ from mftasks.steps.report import _gather, report
 from mftasks.steps.split import split
 from mftasks.steps.train import train
 from mftasks.steps.validate import validate
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 
 RUN = "small"
 DATASET = "films"
@@ -120,4 +121,4 @@ def _give_titles(workspace: Workspace, dataset: DatasetRef) -> None:
     """Give the run's data set a short name and titles, as one of the catalogue has."""
     blob = workspace.put_blob(f"datasets/{dataset.sha256}/titles.json", json.dumps(TITLES).encode())
     record = msgspec.json.encode(msgspec.structs.replace(dataset, name=DATASET, titles=blob))
-    workspace.store.put(run_key(RUN, "download.json"), record, "application/json")
+    workspace.store.put(keys.run(RUN, "download.json"), record, "application/json")

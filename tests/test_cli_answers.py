@@ -11,8 +11,9 @@ from mftasks import published
 from mftasks.data import catalog
 from mftasks.published import index
 from mftasks.records import Manifest
+from mftasks.store import keys
 from mftasks.store.blobs import sha256_of
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store.workspace import Workspace
 from tests.command_line import mf
 from tests.finished_run import DATASET, RUN, TITLES, published_run
 
@@ -21,16 +22,16 @@ from tests.finished_run import DATASET, RUN, TITLES, published_run
 def hostile_run(tmp_path: Path) -> Workspace:
     """Give a published run whose items are called what rich and terminals would interpret."""
     workspace = published_run(tmp_path)
-    manifest = workspace.read(run_key(RUN, "manifest.json"), Manifest)
+    manifest = workspace.read(keys.run(RUN, "manifest.json"), Manifest)
     titles = json.dumps({item: f"film [/x] \x1b[31m {item}" for item in TITLES}).encode()
-    key = run_key(RUN, "titles.json")
+    key = keys.run(RUN, "titles.json")
     workspace.store.put(key, titles, "application/json")
     files = tuple(
         replace(file, sha256=sha256_of(titles), n_bytes=len(titles)) if file.key == key else file
         for file in manifest.files
     )
     data = msgspec.json.encode(replace(manifest, files=files))
-    workspace.store.put(run_key(RUN, "manifest.json"), data, "application/json")
+    workspace.store.put(keys.run(RUN, "manifest.json"), data, "application/json")
     return workspace
 
 
@@ -41,7 +42,7 @@ def test_each_item_is_marked_if_its_rating_is_no_prediction(
     code, out, err = mf("predict", "--user", "3", *items, tmp_path=tmp_path)
     assert code == 0, err
     known, unknown = out.splitlines()
-    by = hostile_run.read(run_key(RUN, "manifest.json"), Manifest).best
+    by = hostile_run.read(keys.run(RUN, "manifest.json"), Manifest).best
     assert known[4:] == rf"  film [/x] \x1b[31m 7  ({by}, {RUN})"
     assert unknown[4:] == (
         f"  item [/b]  (no prediction by {by}, {RUN}: item '[/b]' is not in the training data)"
@@ -74,11 +75,11 @@ def test_recommendations_to_a_stranger_are_marked_as_such(
 def test_with_several_data_sets_the_command_line_asks_for_one(
     hostile_run: Workspace, tmp_path: Path
 ) -> None:
-    manifest = hostile_run.read(run_key(RUN, "manifest.json"), Manifest)
+    manifest = hostile_run.read(keys.run(RUN, "manifest.json"), Manifest)
     uri = "s3://shop/ratings.csv"
     name = catalog.identify(uri)
     other = replace(manifest, run_id="shop", dataset=replace(manifest.dataset, name=name))
-    hostile_run.write(run_key("shop", "manifest.json"), other)
+    hostile_run.write(keys.run("shop", "manifest.json"), other)
     index.put(hostile_run, other)
     for command in (("predict", "--user", "3", "--item", "7"), ("recommend", "--user", "3")):
         code, out, err = mf(*command, tmp_path=tmp_path)
@@ -98,7 +99,7 @@ def test_the_copy_of_the_latest_run_answers_only_for_its_data_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = published_run(tmp_path)
-    manifest = workspace.read(run_key(RUN, "manifest.json"), Manifest)
+    manifest = workspace.read(keys.run(RUN, "manifest.json"), Manifest)
     published.copy(workspace, manifest, tmp_path / "output/latest")
     workspace.store.delete_many(workspace.store.list(""))
     asked = ("predict", "--user", "3", "--item", "7")

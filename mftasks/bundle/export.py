@@ -23,7 +23,6 @@ from mftasks.bundle.files import (
 )
 from mftasks.data.fallback import mean_ratings
 from mftasks.mx import mx
-from mftasks.records import BlobRef, BundleRef
 from mftasks.store.blobs import sha256_of
 from mftasks.version import code_version
 
@@ -64,19 +63,6 @@ def export(folder: Path, block: Any, header: Header, vocabulary: Vocabulary, tra
     files = {name: sha256_of(folder / name) for name in FILES if name != INDEX}
     index = Index(format=FORMAT, header=header, files=files)
     (folder / INDEX).write_bytes(msgspec.json.format(msgspec.json.encode(index), indent=1))
-
-
-def refer_to(folder: Path, network: str, prefix: str) -> BundleRef:
-    """Return a reference to the bundle in `folder`, as it will be under `prefix` of the store."""
-    files = {
-        name: BlobRef(
-            key=f"{prefix}{name}",
-            sha256=sha256_of(folder / name),
-            n_bytes=(folder / name).stat().st_size,
-        )
-        for name in FILES
-    }
-    return BundleRef(network=network, prefix=prefix, files=files)
 
 
 def _traced(block: Any) -> tuple[str, dict[str, Any]]:

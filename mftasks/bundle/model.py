@@ -25,10 +25,10 @@ from mftasks.bundle.files import (
 )
 from mftasks.data.arrays import positions
 from mftasks.data.fallback import expected_ratings
-from mftasks.errors import ChecksumMismatch, MissingRecord
+from mftasks.errors import MissingRecord
 from mftasks.mx import mx
 from mftasks.store import open_store
-from mftasks.store.blobs import sha256_of
+from mftasks.store.blobs import verify
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -60,8 +60,7 @@ def read(files: Mapping[str, Path]) -> Bundle:
     for name, promised in index.files.items():
         if name not in files:
             raise MissingRecord(f"the bundle's {name} is not there; it has {', '.join(files)}")
-        if (found := sha256_of(files[name])) != promised:
-            raise ChecksumMismatch(f"{name} has sha256 {found}, but bundle.json says {promised}")
+        verify(files[name], promised, f"the bundle's {name}")
     with np.load(files[VOCABULARY], allow_pickle=False) as arrays:
         tables = Tables(**arrays)
     return Bundle(index.header, tables, _imported(files[SYMBOL], files[PARAMETERS]))

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mftasks.errors import InvalidDataset
+from mftasks.store import keys
 
 if TYPE_CHECKING:
     from mftasks.store.workspace import Workspace
-
-CHAMPIONS = "champions/"
 
 
 class _Champion(msgspec.Struct):
@@ -28,8 +27,8 @@ def find_champions(workspace: Workspace) -> set[str]:
     in folders, and those whose name begins with a dot.
     """
     found = set()
-    for key in workspace.store.list(CHAMPIONS):
-        name = key.removeprefix(CHAMPIONS)
+    for key in workspace.store.list(keys.CHAMPIONS):
+        name = key.removeprefix(keys.CHAMPIONS)
         if "/" not in name and name.endswith(".json") and not name.startswith("."):
             champion = _read(workspace, key)
             found |= {champion.run_id, champion.previous or champion.run_id}

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mftasks.errors import ChecksumMismatch, InvalidDataset, MissingRecord
-from mftasks.published.manifest import MANIFEST
-from mftasks.published.run import check_name, open_folder, verify_file
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.published.run import open_folder, verify_file
+from mftasks.store import keys
 
 if TYPE_CHECKING:
     from mftasks.records import Manifest
+    from mftasks.store.workspace import Workspace
 
 
 def copy(workspace: Workspace, manifest: Manifest, folder: Path) -> Path:
@@ -27,11 +27,12 @@ def copy(workspace: Workspace, manifest: Manifest, folder: Path) -> Path:
     arriving = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         for file in manifest.files:
-            path = arriving / check_name(file.name)
+            path = arriving / keys.check(file.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             workspace.store.download(file.key, path)
             verify_file(path, file)
-        (arriving / MANIFEST).write_bytes(workspace.store.get(run_key(manifest.run_id, MANIFEST)))
+        data = workspace.store.get(keys.run(manifest.run_id, keys.MANIFEST))
+        (arriving / keys.MANIFEST).write_bytes(data)
         arriving.chmod(0o755)
         _put_in_place(arriving, folder)
     finally:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from mftasks.data import catalog
-from mftasks.errors import InvalidDataset, MissingRecord, StoreUnavailable
-from mftasks.published.manifest import MANIFEST, read_manifest
+from mftasks.errors import InvalidDataset, InvalidPlan, MissingRecord, StoreUnavailable
+from mftasks.published.manifest import read_manifest
 from mftasks.records import RunRow
+from mftasks.store import keys
 from mftasks.store.workspace import JSON
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INDEX = "index/"
 READ_AT_ONCE = 8  # as many connections as boto3 keeps, with a few to spare
 
 
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
     @property
     def key(self) -> str:
-        return f"{INDEX}{self.dataset}/{self.published}.{self.run_id}.json"
+        return keys.index_row(self.dataset, self.published, self.run_id)
 
 
 def put(workspace: Workspace, manifest: Manifest) -> None:
@@ -57,7 +57,7 @@ def find(workspace: Workspace, dataset: str | None = None) -> list[Entry]:
     If there is none, the index may be lost: it is repaired first.
     """
     name = catalog.identify(dataset) if dataset else None
-    found = _list(workspace, f"{INDEX}{name}/" if name else INDEX)
+    found = _list(workspace, f"{keys.INDEX}{name}/" if name else keys.INDEX)
     return found or [one for one in repair(workspace) if name in (None, one.dataset)]
 
 
@@ -72,8 +72,8 @@ def repair(workspace: Workspace) -> list[Entry]:
 
     Rows are listed first: a run that is published meanwhile has its manifest before its row.
     """
-    entries = _list(workspace, INDEX)
-    published = find_published(workspace.store.list("runs/"))
+    entries = _list(workspace, keys.INDEX)
+    published = find_published(workspace.store.list(keys.RUNS))
     newest = {entry.run_id: entry for entry in entries if entry.run_id in published}
     workspace.store.delete_many(entry.key for entry in entries if entry not in newest.values())
     lost = sorted(published - newest.keys())
@@ -81,9 +81,9 @@ def repair(workspace: Workspace) -> list[Entry]:
     return sorted([*newest.values(), *map(_entry_of, again)])
 
 
-def find_published(keys: Iterable[str]) -> set[str]:
-    """Return the ids of the runs whose manifest is among `keys`."""
-    parts = (key.split("/") for key in keys if key.endswith(f"/{MANIFEST}"))
+def find_published(listed: Iterable[str]) -> set[str]:
+    """Return the ids of the runs whose manifest is among the keys `listed`."""
+    parts = (key.split("/") for key in listed if key.endswith(f"/{keys.MANIFEST}"))
     return {part[1] for part in parts if len(part) == 3}
 
 
@@ -97,7 +97,7 @@ def _entry_of(manifest: Manifest) -> Entry:
 
 
 def _parse(key: str) -> Entry | None:
-    dataset, _, name = key.removeprefix(INDEX).partition("/")
+    dataset, _, name = key.removeprefix(keys.INDEX).partition("/")
     published, _, rest = name.partition(".")
     run_id, ending = rest.rpartition(".")[::2]
     return Entry(published, run_id, dataset) if run_id and ending == "json" else None
@@ -114,7 +114,9 @@ def _put_again(workspace: Workspace, run_id: str) -> Manifest | None:
     """Write the row of a run from its manifest, and return that, if it can be read."""
     try:
         manifest = read_manifest(workspace, run_id)
-        with contextlib.suppress(StoreUnavailable):  # a reader may lack the right to write
+        with contextlib.suppress(
+            StoreUnavailable, InvalidPlan
+        ):  # a reader may lack the right to write
             put(workspace, manifest)
         return manifest
     except (MissingRecord, InvalidDataset) as error:

@@ -8,12 +8,11 @@ import msgspec
 
 from mftasks.errors import InvalidDataset
 from mftasks.records import Manifest
-from mftasks.store.workspace import run_key
+from mftasks.store import keys
 
 if TYPE_CHECKING:
     from mftasks.store.workspace import Workspace
 
-MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 """Raise it only if a field means something else than before; fields may be added without."""
 
@@ -28,7 +27,7 @@ def read_manifest(workspace: Workspace, run_id: str) -> Manifest:
     Raises `MissingRecord` if the run is not published, and `InvalidDataset` if newer code wrote
     the manifest, or something else.
     """
-    key = run_key(run_id, MANIFEST)
+    key = keys.run(run_id, keys.MANIFEST)
     return decode_manifest(workspace.store.get(key), f"{workspace.store.uri}/{key}")
 
 

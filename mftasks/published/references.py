@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mftasks.errors import InvalidDataset, MissingRecord
 from mftasks.published import index
 from mftasks.records import BlobRef, DatasetRef, SplitRef
+from mftasks.store import keys
 
 if TYPE_CHECKING:
     from mftasks.published.index import Entry
@@ -30,8 +31,8 @@ def find_used(
     used = set()
     known = set()
     for row in index.read(workspace, published):
-        used |= {*find_data(row.dataset), f"splits/{row.split_fingerprint}"}
-        known.add(f"runs/{row.run_id}")
+        used |= {*find_data(row.dataset), keys.split(row.split_fingerprint)}
+        known.add(keys.run(row.run_id))
     for folder in runs.keys() - known:
         used |= _find_unpublished(workspace, folder, runs[folder])
     return used
@@ -54,4 +55,4 @@ def _find_unpublished(workspace: Workspace, folder: str, objects: Iterable[Store
 
 
 def _folders_of(blobs: Iterable[BlobRef]) -> set[str]:
-    return {"/".join(blob.key.split("/")[:2]) for blob in blobs}
+    return {keys.folder(blob.key) for blob in blobs}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mftasks.errors import InvalidDataset
 from mftasks.published import champion, index, references
 from mftasks.records import DatasetRef
+from mftasks.store import keys
 from mftasks.store.blobs import Stored
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BY_NAME = "datasets/by-name"
-MARKERS = ("/manifest.json", "/split.json")
+MARKERS = (f"/{keys.MANIFEST}", "/split.json")
 LONGEST_WAIT = timedelta(days=8)  # a task of an unpublished run may wait a week in its queue
 
 Folders = Mapping[str, Sequence[Stored]]
@@ -56,9 +56,9 @@ def prune(workspace: Workspace, before: datetime, *, dry_run: bool = False) -> l
     A dry run removes nothing, and returns what would go. Raises `InvalidDataset` if a champion
     cannot be read: it is not known then which run must stay.
     """
-    entries = {f"runs/{entry.run_id}": entry for entry in index.repair(workspace)}
-    runs = _list_folders(workspace, "runs/")
-    shared = _list_folders(workspace, "datasets/") | _list_folders(workspace, "splits/")
+    entries = {keys.run(entry.run_id): entry for entry in index.repair(workspace)}
+    runs = _list_folders(workspace, keys.RUNS)
+    shared = _list_folders(workspace, keys.DATASETS) | _list_folders(workspace, keys.SPLITS)
     if shared and not runs:
         log.warning("%s lists data but no run: nothing is removed", workspace.store.uri)
         return []
@@ -81,7 +81,7 @@ def prune(workspace: Workspace, before: datetime, *, dry_run: bool = False) -> l
 def _list_folders(workspace: Workspace, prefix: str) -> dict[str, list[Stored]]:
     """Return the objects of each folder, such as `runs/nightly-7`."""
     listed = workspace.store.list_with_times(prefix)
-    groups = itertools.groupby(listed, key=lambda stored: "/".join(stored.key.split("/")[:2]))
+    groups = itertools.groupby(listed, key=lambda stored: keys.folder(stored.key))
     return {folder: list(group) for folder, group in groups}
 
 
@@ -91,7 +91,7 @@ def _find_old_runs(
     newest = {entry.dataset: folder for folder, entry in entries.items()}
     keep = {*newest.values(), *_list_champions(workspace)}
     for folder, objects in runs.items():
-        published = any(stored.key == f"{folder}/manifest.json" for stored in objects)
+        published = any(stored.key == f"{folder}/{keys.MANIFEST}" for stored in objects)
         limit = before if published else min(before, datetime.now(UTC) - LONGEST_WAIT)
         if folder in keep or (published and folder not in entries) or not _is_old(objects, limit):
             log.debug("%s stays", folder)
@@ -100,7 +100,7 @@ def _find_old_runs(
 
 
 def _list_champions(workspace: Workspace) -> set[str]:
-    return {f"runs/{run_id}" for run_id in champion.find_champions(workspace)}
+    return {keys.run(run_id) for run_id in champion.find_champions(workspace)}
 
 
 def _is_old(objects: Iterable[Stored], before: datetime) -> bool:
@@ -118,10 +118,10 @@ def _remove_run(workspace: Workspace, removal: Removal) -> bool:
 
 
 def _delete(workspace: Workspace, removal: Removal) -> None:
-    keys = [stored.key for stored in removal.objects]
-    for key in (*(key for key in keys if key.endswith(MARKERS)), *removal.pointers):
+    removed = [stored.key for stored in removal.objects]
+    for key in (*(key for key in removed if key.endswith(MARKERS)), *removal.pointers):
         workspace.store.delete(key)
-    workspace.store.delete_many(keys)
+    workspace.store.delete_many(removed)
 
 
 def _find_unused(
@@ -132,11 +132,11 @@ def _find_unused(
         used = references.find_used(workspace, runs, entries.values())
         by_name = {
             stored.key: references.find_data(workspace.read(stored.key, DatasetRef))
-            for stored in shared.get(BY_NAME, [])
+            for stored in shared.get(keys.BY_NAME, [])
         }
     except InvalidDataset as error:
         log.warning("data and splits stay this time: %s", error)
         return
-    for folder in sorted(shared.keys() - used - {BY_NAME}):
+    for folder in sorted(shared.keys() - used - {keys.BY_NAME}):
         pointers = [key for key, folders in by_name.items() if folder in folders]
         yield Removal(folder, shared[folder], pointers)

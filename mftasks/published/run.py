@@ -13,14 +13,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from mftasks.data import catalog
 from mftasks.errors import (
-    ChecksumMismatch,
     InvalidDataset,
     InvalidPlan,
     MissingRecord,
@@ -30,9 +29,10 @@ from mftasks.errors import (
     quote,
 )
 from mftasks.published import index, rated
-from mftasks.published.manifest import MANIFEST, decode_manifest, read_manifest
+from mftasks.published.manifest import decode_manifest, read_manifest
 from mftasks.records import BlobRef, Manifest, PublishedFile
-from mftasks.store.blobs import sha256_of
+from mftasks.store import keys
+from mftasks.store.blobs import verify
 
 if TYPE_CHECKING:
     from mftasks.bundle import Bundle
@@ -110,11 +110,11 @@ def open_run(
 def open_folder(folder: Path) -> Published:
     """Open a copy of a published run."""
     try:
-        data = (folder / MANIFEST).read_bytes()
+        data = (folder / keys.MANIFEST).read_bytes()
     except OSError as error:
         raise MissingRecord(f"{folder} holds no manifest.json: it is no published run") from error
-    manifest = decode_manifest(data, str(folder / MANIFEST))
-    return Published(manifest, lambda file: verify_file(folder / check_name(file.name), file))
+    manifest = decode_manifest(data, str(folder / keys.MANIFEST))
+    return Published(manifest, lambda file: verify_file(folder / keys.check(file.name), file))
 
 
 def read_latest(workspace: Workspace, dataset: str | None = None) -> Manifest:
@@ -177,27 +177,19 @@ def _find_run(workspace: Workspace, name: str) -> str:
 
 
 def _is_published(workspace: Workspace, run_id: str) -> bool:
-    return bool(_RUN_ID.fullmatch(run_id)) and workspace.store.exists(f"runs/{run_id}/{MANIFEST}")
+    return bool(_RUN_ID.fullmatch(run_id)) and workspace.store.exists(
+        keys.run(run_id, keys.MANIFEST)
+    )
 
 
 def verify_file(path: Path, file: PublishedFile) -> Path:
     """Return `path`; raises `ChecksumMismatch` if its bytes are not those that the manifest lists."""
     try:
-        found = sha256_of(path)
+        verify(path, file.sha256, str(path))
     except OSError as error:
         raise MissingRecord(f"{path} is not there, though the manifest lists it") from error
-    if found != file.sha256:
-        raise ChecksumMismatch(f"{path} has sha256 {found}, but the manifest lists {file.sha256}")
     return path
 
 
 def _blob_of(file: PublishedFile) -> BlobRef:
     return BlobRef(key=file.key, sha256=file.sha256, n_bytes=file.n_bytes)
-
-
-def check_name(name: str) -> str:
-    """Return a file's name; raises `InvalidDataset` if it would leave the run's folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise InvalidDataset(f"the manifest lists {quote(name)}, which leaves the run's folder")
-    return name

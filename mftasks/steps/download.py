@@ -5,11 +5,9 @@ Command line: `python -m mftasks download --run-id RUN`
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +25,9 @@ from mftasks.errors import (
     quote,
 )
 from mftasks.records import BlobRef, DatasetRef, RunPlan
-from mftasks.store import open_store
+from mftasks.store import keys, open_store
 from mftasks.store.blobs import sha256_of
-from mftasks.store.workspace import JSON, Workspace, run_key
+from mftasks.store.workspace import JSON, Workspace
 
 if TYPE_CHECKING:
     from mftasks.progress import OnTick
@@ -44,11 +42,11 @@ def download(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
     cache holds. Raises `SourceUnavailable`, `ChecksumMismatch`, `InvalidDataset` for a hostile
     archive, and `InvalidPlan` for a URI without a file.
     """
-    key = run_key(run_id, "download.json")
+    key = keys.run(run_id, "download.json")
     done = workspace.find_done(key, DatasetRef)
     if done is not None:
         return done
-    dataset = workspace.read(run_key(run_id, "plan.json"), RunPlan).dataset
+    dataset = workspace.read(keys.run(run_id, "plan.json"), RunPlan).dataset
     if catalog.is_uri(dataset):
         ref = _fetch_uri(workspace, dataset, on_tick)
     else:
@@ -62,7 +60,7 @@ def _fetch_release(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnTi
         known = _find_in_store(workspace, dataset) or _restore_from_cache(workspace, dataset)
         if known is not None:
             return known
-    with _open_folder(workspace) as folder:
+    with workspace.cache.open_folder(".download-") as folder:
         base = workspace.settings.movielens_url
         served = sources.fetch_first(sources.sources_of(dataset, base), folder, on_tick)
         ref = DatasetRef(
@@ -79,7 +77,7 @@ def _fetch_release(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnTi
 def _find_in_store(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
     """Return what an earlier run put into the store, if all of it is still there."""
     try:
-        ref = workspace.find(_by_name(dataset.name), DatasetRef)
+        ref = workspace.find(keys.data_by_name(dataset.name), DatasetRef)
     except InvalidDataset as error:
         log.warning("the data set is fetched again: %s", error)
         return None
@@ -90,12 +88,12 @@ def _find_in_store(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef
 
 def _restore_from_cache(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
     """Put the blobs of this worker's cache into a store that lacks them, if it has them all."""
-    path = workspace.cache / _by_name(dataset.name)
+    path = workspace.cache.folder / keys.data_by_name(dataset.name)
     try:
         ref = msgspec.json.decode(path.read_bytes(), type=DatasetRef)
     except (OSError, msgspec.DecodeError):
         return None
-    copies = {blob: workspace.cache / blob.sha256[:2] / blob.sha256 for blob in _list_blobs(ref)}
+    copies = {blob: workspace.cache.path(blob.sha256) for blob in _list_blobs(ref)}
     if not _fits(ref, dataset) or any(not path.is_file() for path in copies.values()):
         return None
     altered = [path for blob, path in copies.items() if sha256_of(path) != blob.sha256]
@@ -121,7 +119,7 @@ def _remember(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
     """Note in the store and in the local cache which blobs hold a release that never changes."""
     for blob in _list_blobs(ref):
         workspace.fetch(blob)
-    path = workspace.cache / _by_name(ref.name)
+    path = workspace.cache.folder / keys.data_by_name(ref.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(msgspec.json.encode(ref))
@@ -131,18 +129,14 @@ def _remember(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
 
 def _note(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
     """Note `ref` in the store for later runs, in place of what another worker has noted."""
-    workspace.store.put(_by_name(ref.name), msgspec.json.encode(ref), JSON)
+    workspace.store.put(keys.data_by_name(ref.name), msgspec.json.encode(ref), JSON)
     return ref
-
-
-def _by_name(name: str) -> str:
-    return f"datasets/by-name/{name}.json"
 
 
 def _fetch_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
     catalog.check(uri)
     suffix = Path(uris.parse(uri).path).suffix.lower()
-    with _open_folder(workspace) as folder:
+    with workspace.cache.open_folder(".download-") as folder:
         path = folder / f"ratings{suffix}"
         if uris.parse(uri).scheme == "s3":
             _fetch_object(workspace, uri, path)
@@ -162,10 +156,12 @@ def _fetch_object(workspace: Workspace, uri: str, path: Path) -> None:
     try:
         store = open_store(parent, s3_endpoint=workspace.settings.s3_endpoint)
         store.download(name, path)
-    except (MissingRecord, InvalidPlan) as error:
+    except MissingRecord as error:
         raise InvalidPlan(
             f"data set {quote(uri)}: no such object; expected s3://bucket/key"
         ) from error
+    except InvalidPlan as error:
+        raise InvalidPlan(f"data set {quote(uri)}: {error}") from error
     except StoreUnavailable as error:
         raise SourceUnavailable(f"data set {quote(uri)}: {error}") from error
 
@@ -181,24 +177,11 @@ def _fetch_file(workspace: Workspace, uri: str, path: Path, on_tick: OnTick) -> 
 
 def _put_ratings(workspace: Workspace, path: Path) -> BlobRef:
     try:
-        return workspace.put_blob(f"datasets/{sha256_of(path)}/{path.name}", path)
+        return workspace.put_blob(keys.data(sha256_of(path), path.name), path)
     except ChecksumMismatch as error:
         raise ChecksumMismatch(f"{error}; delete that object, and run again") from error
 
 
 def _put_titles(workspace: Workspace, path: Path) -> BlobRef:
     data = json.dumps(titles.read(path), ensure_ascii=False, indent=0).encode()
-    return workspace.put_blob(f"datasets/{sha256_of(data)}/titles.json", data, JSON)
-
-
-@contextlib.contextmanager
-def _open_folder(workspace: Workspace) -> Iterator[Path]:
-    """Give a folder in the cache that is removed when the work is done."""
-    try:
-        workspace.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=workspace.cache, prefix=".download-") as name:
-            yield Path(name)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"cache {workspace.cache}: {error}; free some room, or set MF_CACHE to another folder"
-        ) from error
+    return workspace.put_blob(keys.data(sha256_of(data), "titles.json"), data, JSON)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from mftasks import progress
 from mftasks.devices.memory import explain_shortage
 from mftasks.records import Evaluation, RunPlan, SplitRef, TrainResult
-from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.store import keys
 
 if TYPE_CHECKING:
     from mftasks.bundle import Bundle
     from mftasks.bundle.files import Floats
     from mftasks.data.arrays import Part
     from mftasks.scoring.intervals import Doubles
+    from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +32,13 @@ def evaluate(
 
     Raises `ChecksumMismatch` if the store holds other bytes than training exported, and `OutOfMemory`.
     """
-    key = network_key(run_id, network, "evaluation.json")
+    key = keys.network(run_id, network, "evaluation.json")
     found = workspace.find_done(key, Evaluation)
     if found is not None:
         return found
-    plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
-    split = workspace.read(run_key(run_id, "split.json"), SplitRef)
-    result = workspace.read(network_key(run_id, network, "train.json"), TrainResult)
+    plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
+    split = workspace.read(keys.run(run_id, "split.json"), SplitRef)
+    result = workspace.read(keys.network(run_id, network, "train.json"), TrainResult)
     seed = next(one.seed for one in plan.trainings if one.network == network)
     with explain_shortage():
         evaluation = _score(workspace, split, result, seed, on_tick)

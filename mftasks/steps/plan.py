@@ -18,11 +18,12 @@ from mftasks.data import catalog
 from mftasks.errors import InvalidPlan, did_you_mean, quote
 from mftasks.params import schemas
 from mftasks.records import DagRun, RunPlan, SplitConfig, TrainConfig
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
 from mftasks.version import code_version
 
 if TYPE_CHECKING:
     from mftasks.networks import Network
+    from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def plan(
     stands for other parameters already.
     """
     _check_run_id(run_id)
-    key = run_key(run_id, "plan.json")
+    key = keys.run(run_id, "plan.json")
     there = workspace.find(key, RunPlan)
     if there is None:
         there = workspace.write(key, resolve(run_id, given, dag_run))

@@ -18,9 +18,8 @@ import msgspec
 
 from mftasks import progress
 from mftasks.data import formats
-from mftasks.errors import ChecksumMismatch
 from mftasks.published import index, rated
-from mftasks.published.manifest import MANIFEST, SCHEMA_VERSION
+from mftasks.published.manifest import SCHEMA_VERSION
 from mftasks.records import (
     BlobRef,
     DatasetRef,
@@ -32,8 +31,9 @@ from mftasks.records import (
     SplitRef,
     TrainResult,
 )
-from mftasks.store.blobs import Data, sha256_of
-from mftasks.store.workspace import BINARY, JSON, Workspace, network_key, run_key
+from mftasks.store import keys
+from mftasks.store.blobs import Data, refer_to, verify
+from mftasks.store.workspace import BINARY, JSON, Workspace
 
 if TYPE_CHECKING:
     from mftasks.progress import OnTick
@@ -51,7 +51,7 @@ def publish(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.sil
     nothing resumes a published run. Raises `ChecksumMismatch` if the store holds other bytes than
     the steps put there, and `MissingRecord` if it lacks some.
     """
-    key = run_key(run_id, MANIFEST)
+    key = keys.run(run_id, keys.MANIFEST)
     manifest = workspace.find(key, Manifest)
     if manifest is None:
         gathered = _gather(workspace, run_id)
@@ -67,10 +67,10 @@ def publish(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.sil
 
 def _gather(workspace: Workspace, run_id: str) -> Manifest:
     """Put the files that only a published run has, and return a manifest that lists them all."""
-    report = workspace.read(run_key(run_id, "report.json"), ReportRef)
-    plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
-    dataset = workspace.read(run_key(run_id, "download.json"), DatasetRef)
-    split = workspace.read(run_key(run_id, "split.json"), SplitRef)
+    report = workspace.read(keys.run(run_id, "report.json"), ReportRef)
+    plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
+    dataset = workspace.read(keys.run(run_id, "download.json"), DatasetRef)
+    split = workspace.read(keys.run(run_id, "split.json"), SplitRef)
     files = _Files(workspace, run_id)
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -103,7 +103,7 @@ class _Files:
         self._run_id = run_id
 
     def list_record(self, name: str) -> PublishedFile:
-        data = self._workspace.store.get(run_key(self._run_id, name))
+        data = self._workspace.store.get(keys.run(self._run_id, name))
         return self._describe(name, data, JSON, "record")
 
     def put_data(self, dataset: DatasetRef, split: SplitRef) -> Iterator[PublishedFile]:
@@ -115,7 +115,7 @@ class _Files:
         yield self._put(rated.RATED, rated.to_rated(table, split.config), BINARY, "rated")
 
     def put_network(self, network: str) -> Iterator[PublishedFile]:
-        key = network_key(self._run_id, network, "train.json")
+        key = keys.network(self._run_id, network, "train.json")
         result = self._workspace.read(key, TrainResult)
         for name, blob in sorted(result.bundle.files.items()):
             content_type = JSON if name.endswith(".json") else BINARY
@@ -126,14 +126,12 @@ class _Files:
 
     def _put(self, name: str, data: Data, content_type: str, role: str) -> PublishedFile:
         store = self._workspace.store
-        if not store.exists(run_key(self._run_id, MANIFEST)):
-            store.put(run_key(self._run_id, name), data, content_type)
+        if not store.exists(keys.run(self._run_id, keys.MANIFEST)):
+            store.put(keys.run(self._run_id, name), data, content_type)
         return self._describe(name, data, content_type, role)
 
     def _describe(self, name: str, data: Data, content_type: str, role: str) -> PublishedFile:
-        n_bytes = len(data) if isinstance(data, bytes) else data.stat().st_size
-        blob = BlobRef(key=run_key(self._run_id, name), sha256=sha256_of(data), n_bytes=n_bytes)
-        return _file(name, blob, content_type, role)
+        return _file(name, refer_to(keys.run(self._run_id, name), data), content_type, role)
 
 
 def _file(name: str, blob: BlobRef, content_type: str, role: str) -> PublishedFile:
@@ -157,11 +155,7 @@ def _verify(workspace: Workspace, files: tuple[PublishedFile, ...], on_tick: OnT
         path = Path(folder, "file")
         for file in files:
             workspace.store.download(file.key, path)
-            if (found := sha256_of(path)) != file.sha256:
-                raise ChecksumMismatch(
-                    f"{workspace.store.uri}/{file.key} has sha256 {found}, "
-                    f"but {file.sha256} was put there"
-                )
+            verify(path, file.sha256, f"{workspace.store.uri}/{file.key}")
             done += file.n_bytes
             if file.n_bytes * 10 > total or done == total:
                 on_tick(progress.Tick(work="publish", done=done, total=total, unit="bytes"))
@@ -169,5 +163,5 @@ def _verify(workspace: Workspace, files: tuple[PublishedFile, ...], on_tick: OnT
 
 def _remove_checkpoints(workspace: Workspace, manifest: Manifest) -> None:
     for score in manifest.scores:
-        prefix = network_key(manifest.run_id, score.network, "checkpoints/")
+        prefix = keys.network(manifest.run_id, score.network, "checkpoints/")
         workspace.store.delete_many(workspace.store.list(prefix))

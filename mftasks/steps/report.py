@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from mftasks import progress
 from mftasks.published import results
@@ -20,8 +21,11 @@ from mftasks.records import (
     SplitRef,
     TrainResult,
 )
+from mftasks.store import keys
 from mftasks.store.blobs import sha256_of
-from mftasks.store.workspace import Workspace, network_key, run_key
+
+if TYPE_CHECKING:
+    from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ def report(
 
     Raises `MissingRecord` if a network of the plan has not been trained and evaluated.
     """
-    key = run_key(run_id, "report.json")
+    key = keys.run(run_id, "report.json")
     found = workspace.find_done(key, ReportRef)
     if found is not None:
         return found
@@ -51,20 +55,20 @@ def report(
 
 
 def _gather(workspace: Workspace, run_id: str) -> Report:
-    plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
+    plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
     networks = [training.network for training in plan.trainings]
     evaluations = [
-        workspace.read(network_key(run_id, network, "evaluation.json"), Evaluation)
+        workspace.read(keys.network(run_id, network, "evaluation.json"), Evaluation)
         for network in networks
     ]
     trained = [
-        workspace.read(network_key(run_id, network, "train.json"), TrainResult)
+        workspace.read(keys.network(run_id, network, "train.json"), TrainResult)
         for network in networks
     ]
     return Report(
         plan=plan,
-        profile=workspace.read(run_key(run_id, "profile.json"), Profile),
-        split=workspace.read(run_key(run_id, "split.json"), SplitRef),
+        profile=workspace.read(keys.run(run_id, "profile.json"), Profile),
+        split=workspace.read(keys.run(run_id, "split.json"), SplitRef),
         results=tuple(trained),
         evaluations=tuple(evaluations),
         best=_best(trained, evaluations),
@@ -87,7 +91,7 @@ def _put_pages(workspace: Workspace, run: Report) -> Iterator[PublishedFile]:
     from mftasks.plots import page
 
     for name, draw in (("report.html", page.report), ("comparison.html", page.comparison)):
-        yield _put_page(workspace, run_key(run.plan.run_id, name), name, draw(run))
+        yield _put_page(workspace, keys.run(run.plan.run_id, name), name, draw(run))
 
 
 def _put_page(workspace: Workspace, key: str, name: str, page: bytes) -> PublishedFile:

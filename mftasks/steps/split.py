@@ -22,7 +22,7 @@ from mftasks.data.arrays import Part, Vocabulary, to_npz
 from mftasks.errors import InvalidPlan
 from mftasks.progress import Tick
 from mftasks.records import PartSize, Profile, RunPlan, SplitConfig, SplitRef
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mftasks.data.table import EncodedIds, RatingsTable
     from mftasks.progress import OnTick
     from mftasks.records import DatasetRef
+    from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +51,14 @@ def split(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silen
     Raises `InvalidPlan` if the train or the test part would be empty, if no test rating is of a user
     and an item that training knows, or if the strategy needs timestamps that the data lack.
     """
-    key = run_key(run_id, "split.json")
+    key = keys.run(run_id, "split.json")
     done = workspace.find_done(key, SplitRef)
     if done is not None:
         return done
-    config = workspace.read(run_key(run_id, "plan.json"), RunPlan).split
-    dataset = workspace.read(run_key(run_id, "profile.json"), Profile).dataset
+    config = workspace.read(keys.run(run_id, "plan.json"), RunPlan).split
+    dataset = workspace.read(keys.run(run_id, "profile.json"), Profile).dataset
     _refuse_foldless(dataset, config)
-    made_key = f"splits/{fingerprint(dataset.sha256, config)}/split.json"
+    made_key = keys.split(fingerprint(dataset.sha256, config), "split.json")
     made = workspace.find(made_key, SplitRef)
     if made is None:
         table = formats.read(workspace.fetch(dataset.ratings), dataset.format)
@@ -108,10 +109,10 @@ def _cut(
         dataset_sha256=dataset_sha256,
         fingerprint=mark,
         parts={
-            name: workspace.put_blob(f"splits/{mark}/{name}.npz", to_npz(part))
+            name: workspace.put_blob(keys.split(mark, f"{name}.npz"), to_npz(part))
             for name, part in parts.items()
         },
-        vocabulary=workspace.put_blob(f"splits/{mark}/vocabulary.npz", vocabulary),
+        vocabulary=workspace.put_blob(keys.split(mark, "vocabulary.npz"), vocabulary),
         sizes=sizes,
         mean_rating=float(trained.mean(dtype="float64")),
         min_rating=float(trained.min()),

@@ -17,11 +17,13 @@ from mftasks.data.arrays import read_part, read_vocabulary
 from mftasks.devices import memory
 from mftasks.errors import StoreUnavailable, UnknownNetwork, did_you_mean
 from mftasks.records import BundleRef, RunPlan, SplitRef, TrainConfig, TrainResult
-from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.store import keys
+from mftasks.store.blobs import refer_to
 from mftasks.training import Data
 
 if TYPE_CHECKING:
     from mftasks.data.arrays import Vocabulary
+    from mftasks.store.workspace import Workspace
     from mftasks.training.attempt import Attempt
 
 log = logging.getLogger(__name__)
@@ -40,24 +42,27 @@ def train(
     from mftasks.training.attempt import attempt
     from mftasks.training.checkpoints import of_training
 
-    key = network_key(run_id, network, "train.json")
+    key = keys.network(run_id, network, "train.json")
     if (done := workspace.find_done(key, TrainResult)) is not None:
         return done
-    plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
+    plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
     config = _find_config(plan, network)
-    split = workspace.read(run_key(run_id, "split.json"), SplitRef)
+    split = workspace.read(keys.run(run_id, "split.json"), SplitRef)
     vocabulary, data = _read_data(workspace, split)
     with of_training(workspace, run_id, config, split.fingerprint) as checkpoints:
         ended = attempt(
             plan, config, data, checkpoints, settings=workspace.settings, on_tick=on_tick
         )
-    from mftasks.bundle.export import export, make_header, refer_to  # it imports MXNet
+    from mftasks.bundle import FILES
+    from mftasks.bundle.export import export, make_header  # it imports MXNet
 
     with tempfile.TemporaryDirectory(prefix="bundle-") as name:
         folder = Path(name)
         header = make_header(config, split, vocabulary, len(data.train.ratings))
         export(folder, ended.trained.block, header, vocabulary, data.train)
-        bundle = refer_to(folder, network, network_key(run_id, network, "bundle/"))
+        prefix = keys.network(run_id, network, "bundle/")
+        files = {name: refer_to(f"{prefix}{name}", folder / name) for name in FILES}
+        bundle = BundleRef(network=network, prefix=prefix, files=files)
         return _put(workspace, key, _describe(ended, config, split, bundle), folder)
 
 

@@ -16,13 +16,14 @@ from mftasks.data.table import RatingsTable
 from mftasks.errors import InvalidDataset, InvalidPlan
 from mftasks.progress import Tick
 from mftasks.records import Check, DatasetRef, Histogram, Profile, RunPlan, SplitConfig
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from mftasks.progress import OnTick
+    from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,12 @@ def validate(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
 
     Raises `InvalidDataset` with all failed checks, and writes nothing then.
     """
-    key = run_key(run_id, "profile.json")
+    key = keys.run(run_id, "profile.json")
     done = workspace.find_done(key, Profile)
     if done is not None:
         return done
-    plan = workspace.read(run_key(run_id, "plan.json"), RunPlan)
-    dataset = workspace.read(run_key(run_id, "download.json"), DatasetRef)
+    plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
+    dataset = workspace.read(keys.run(run_id, "download.json"), DatasetRef)
     table = _read(workspace, dataset)
     on_tick(Tick(work="validate", done=0, total=table.n_ratings, unit="ratings"))
     made = checks.check(table, _expected(plan.dataset, plan.split))

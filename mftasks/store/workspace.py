@@ -1,27 +1,18 @@
-"""Which key every record and blob has in the store, and the local cache of blobs.
-
-datasets/<sha256>/…                      verified data, content-addressed
-splits/<fingerprint>/…
-runs/<run_id>/{plan,download,profile,split,report,manifest}.json
-runs/<run_id>/<network>/{train,evaluation}.json, checkpoints/, bundle/
-"""
+"""Records and blobs of one store by key, and verified local copies of blobs."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from mftasks import records
-from mftasks.errors import ChecksumMismatch, InvalidDataset, MissingRecord, StoreUnavailable
+from mftasks.errors import InvalidDataset, MissingRecord
 from mftasks.store import open_store
-from mftasks.store.blobs import Data, sha256_of
+from mftasks.store.blobs import Data, refer_to
+from mftasks.store.cache import Cache
 
 if TYPE_CHECKING:
     from mftasks.settings import Settings
@@ -34,26 +25,16 @@ JSON = "application/json"
 BINARY = "application/octet-stream"
 
 
-def run_key(run_id: str, name: str) -> str:
-    """Return the key of a file of a run: `plan.json`, `manifest.json`, …."""
-    return f"runs/{run_id}/{name}"
-
-
-def network_key(run_id: str, network: str, name: str) -> str:
-    """Return the key of a file of one network in a run: `train.json`, `bundle/…`, …."""
-    return f"runs/{run_id}/{network}/{name}"
-
-
 class Workspace:
-    """Read and write records and blobs of one store, with a local cache by sha256."""
+    """Records and blobs of one store, with a local cache of blobs by sha256."""
 
     def __init__(self, given: Settings) -> None:
         self.settings = given
         self.store = open_store(given.store, s3_endpoint=given.s3_endpoint)
-        self.cache = given.cache
+        self.cache = Cache(given.cache, given.cache_bytes)
 
     def find(self, key: str, kind: type[R]) -> R | None:
-        """Read the record at `key`, or return None where there is none."""
+        """Read the record at `key`, or return None if there is none."""
         try:
             return self.read(key, kind)
         except MissingRecord:
@@ -84,47 +65,20 @@ class Workspace:
     def put_blob(self, key: str, data: Data, content_type: str = BINARY) -> records.BlobRef:
         """Put bytes or a file at `key` if absent, and return a reference to them.
 
-        Raises `ChecksumMismatch` where the key holds other bytes already.
+        Raises `ChecksumMismatch` if the key holds other bytes already.
         """
-        ref = records.BlobRef(key=key, sha256=sha256_of(data), n_bytes=_size(data))
+        ref = refer_to(key, data)
         if not self.store.put_if_absent(key, data, content_type):
-            self.fetch(ref)
+            self._download(ref)  # what the key holds, not what the cache does
         return ref
 
     def fetch(self, ref: records.BlobRef) -> Path:
         """Return the path of a verified local copy of a blob, read-only by convention.
 
-        A copy in the cache is trusted by its name: it got there by one rename after verification.
-        Raises `MissingRecord`, and `ChecksumMismatch` where the store holds other bytes.
+        Raises `MissingRecord`, and `ChecksumMismatch` if the store holds other bytes.
         """
-        path = self.cache / ref.sha256[:2] / ref.sha256
-        if path.is_file() and path.stat().st_size == ref.n_bytes:
-            return path
-        with self._temporary(path) as arriving:
-            self.store.download(ref.key, arriving)
-            found = sha256_of(arriving)
-            if found != ref.sha256:
-                raise ChecksumMismatch(
-                    f"{self.store.uri}/{ref.key} has sha256 {found}, but {ref.sha256} was promised"
-                )
-            arriving.replace(path)
-        return path
+        return self.cache.find(ref.sha256, ref.n_bytes) or self._download(ref)
 
-    @contextlib.contextmanager
-    def _temporary(self, path: Path) -> Iterator[Path]:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".fetch-")
-            os.close(descriptor)
-            try:
-                yield Path(name)
-            finally:
-                Path(name).unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreUnavailable(
-                f"cache {self.cache}: {error}; free some room, or set MF_CACHE to another folder"
-            ) from error
-
-
-def _size(data: Data) -> int:
-    return len(data) if isinstance(data, bytes) else data.stat().st_size
+    def _download(self, ref: records.BlobRef) -> Path:
+        name = f"{self.store.uri}/{ref.key}"
+        return self.cache.fill(ref.sha256, lambda path: self.store.download(ref.key, path), name)

@@ -19,7 +19,8 @@ import numpy as np
 from mftasks import version
 from mftasks.errors import MfError, MissingRecord
 from mftasks.records import Count, EpochMetrics, Record
-from mftasks.store.workspace import BINARY, network_key
+from mftasks.store import keys
+from mftasks.store.workspace import BINARY
 from mftasks.training.state import State
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def of_training(
     """Return the checkpoints of one network of a run."""
     return Checkpoints(
         workspace.store,
-        network_key(run_id, config.network, "checkpoints/"),
+        keys.network(run_id, config.network, "checkpoints/"),
         fingerprint(config, split_fingerprint),
         seconds=workspace.settings.checkpoint_seconds,
     )

@@ -14,7 +14,8 @@ from mf_airflow.embedded.rest import ENDED, RequestRefused
 from mftasks import settings
 from mftasks.params import choices
 from mftasks.records import Manifest
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.waiting import wait
 
 DAG_FILE = """
@@ -98,4 +99,4 @@ def _store_run_id(running: stack.Stack, dag: str) -> str:
 
 
 def _manifest(run_id: str) -> Manifest:
-    return Workspace(settings.read()).read(run_key(run_id, "manifest.json"), Manifest)
+    return Workspace(settings.read()).read(keys.run(run_id, "manifest.json"), Manifest)

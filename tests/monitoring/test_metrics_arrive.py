@@ -29,7 +29,7 @@ from mf_airflow.monitoring.ticks import Monitor
 from mftasks.errors import InvalidDataset, StoreUnavailable
 from mftasks.progress import Tick
 from mftasks.records import DagRun, EpochMetrics, Evaluation, GpuUse, Manifest, Profile
-from mftasks.store.workspace import network_key, run_key
+from mftasks.store import keys
 from tests import finished_run
 from tests.finished_run import NETWORKS, RUN
 from tests.mf_airflow.state_store import StateStore
@@ -153,14 +153,14 @@ def send_airflows() -> None:
 def send_ours(folder: Path) -> None:
     """Send each metric of ours, by what sends it in a run, of records that a run wrote."""
     run = finished_run.published_run(folder)
-    gauges.emit(run.read(run_key(RUN, "profile.json"), Profile))
+    gauges.emit(run.read(keys.run(RUN, "profile.json"), Profile))
     for network in NETWORKS:
-        gauges.emit(run.read(network_key(RUN, network, "evaluation.json"), Evaluation), "films")
+        gauges.emit(run.read(keys.network(RUN, network, "evaluation.json"), Evaluation), "films")
         monitor = Monitor({"task_state_store": StateStore()}, network)
         monitor.take(tick(network))
         monitor.report_wait("device", "1 of 1 devices")
     scheduled = DagRun(dag_id="movielens_mf", run_id="scheduled__2026-11-29T00:00:00+00:00")
-    manifest = run.read(run_key(RUN, "manifest.json"), Manifest)
+    manifest = run.read(keys.run(RUN, "manifest.json"), Manifest)
     gauges.emit(msgspec.structs.replace(manifest, dag_run=scheduled))
     for error in (StoreUnavailable("no answer"), InvalidDataset("a and b", n_rules=2)):
         with contextlib.suppress(type(error)), gauges.watching("validate"):

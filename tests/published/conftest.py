@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mftasks.records import Manifest
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.finished_run import RUN, published_run
 
 
@@ -16,4 +17,4 @@ def finished(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def manifest(finished: Workspace) -> Manifest:
-    return finished.read(run_key(RUN, "manifest.json"), Manifest)
+    return finished.read(keys.run(RUN, "manifest.json"), Manifest)

@@ -4,13 +4,14 @@ import msgspec
 
 from mftasks.published import index
 from mftasks.records import DatasetRef, Manifest
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 
 
 def put_manifest(finished: Workspace, manifest: Manifest, **changes: object) -> Manifest:
     """Publish another run, with the files of the first."""
     changed = msgspec.structs.replace(manifest, **changes)
-    finished.write(run_key(changed.run_id, "manifest.json"), changed)
+    finished.write(keys.run(changed.run_id, "manifest.json"), changed)
     index.put(finished, changed)
     return changed
 

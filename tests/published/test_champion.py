@@ -26,11 +26,13 @@ def test_a_champion_and_the_one_before_stay_with_their_data(workspace: Workspace
     assert workspace.store.exists("champions/films.json")
 
 
-def test_only_pointers_are_read_as_champions(s3_workspace: Workspace) -> None:
+@pytest.mark.parametrize("name", ["workspace", "s3_workspace"])
+def test_only_pointers_are_read_as_champions(name: str, request: pytest.FixtureRequest) -> None:
+    workspace: Workspace = request.getfixturevalue(name)
     for key in ("champions/.films.json", "champions/films/history/1.json", "champions/notes.txt"):
-        s3_workspace.store.put(key, b"no pointer", "text/plain")
-    s3_workspace.store.put("champions/films.json", b'{"run_id": "best"}', "application/json")
-    assert find_champions(s3_workspace) == {"best"}
+        workspace.store.put(key, b"no pointer", "text/plain")
+    workspace.store.put("champions/films.json", b'{"run_id": "best"}', "application/json")
+    assert find_champions(workspace) == {"best"}
 
 
 @pytest.mark.parametrize("broken", [{"network": "mlp"}, "best", None])

@@ -12,7 +12,8 @@ from mftasks.errors import (
     InvalidDataset,
 )
 from mftasks.records import Manifest
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.finished_run import RUN
 from tests.published.manifests import put_manifest
 
@@ -56,7 +57,7 @@ def test_copying_again_repairs_a_damaged_copy(
 def test_an_altered_object_leaves_no_copy(
     finished: Workspace, manifest: Manifest, tmp_path: Path
 ) -> None:
-    finished.store.put(run_key(RUN, "mlp/history.csv"), b"epoch\n", "text/csv")
+    finished.store.put(keys.run(RUN, "mlp/history.csv"), b"epoch\n", "text/csv")
     with pytest.raises(ChecksumMismatch, match=r"history\.csv has sha256"):
         published.copy(finished, manifest, tmp_path / "output" / RUN)
     assert list((tmp_path / "output").iterdir()) == []
@@ -68,7 +69,7 @@ def test_a_manifest_cannot_write_outside_its_folder(
 ) -> None:
     hostile = msgspec.structs.replace(manifest.files[0], name=name)
     changed = put_manifest(finished, manifest, run_id="hostile", files=(hostile,))
-    with pytest.raises(InvalidDataset, match="leaves the run's folder"):
+    with pytest.raises(InvalidDataset, match="leaves its folder"):
         published.copy(finished, changed, tmp_path / "output" / "hostile")
 
 

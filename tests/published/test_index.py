@@ -12,7 +12,8 @@ from mftasks.errors import StoreUnavailable
 from mftasks.published import index
 from mftasks.records import Manifest, RunRow
 from mftasks.steps.publish import publish
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.finished_run import DATASET, RUN, published_run, reported_run
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,7 +27,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def manifest(workspace: Workspace) -> Manifest:
-    return workspace.read(run_key(RUN, "manifest.json"), Manifest)
+    return workspace.read(keys.run(RUN, "manifest.json"), Manifest)
 
 
 def put_runs(workspace: Workspace, manifest: Manifest, *names: str, dataset: str = DATASET) -> None:
@@ -38,7 +39,7 @@ def put_runs(workspace: Workspace, manifest: Manifest, *names: str, dataset: str
             published_at=START + timedelta(days=day),
             dataset=msgspec.structs.replace(manifest.dataset, name=dataset),
         )
-        workspace.write(run_key(name, "manifest.json"), other)
+        workspace.write(keys.run(name, "manifest.json"), other)
 
 
 def ids(entries: list[index.Entry]) -> list[str]:
@@ -103,7 +104,7 @@ def test_a_list_costs_one_small_read_per_run_and_the_latest_run_one(
     assert all(key.startswith("index/") for _, key in store.asked)
     store.asked.clear()
     published.read_latest(workspace)
-    assert store.asked == [("list", "index/"), ("get", run_key(RUN, "manifest.json"))]
+    assert store.asked == [("list", "index/"), ("get", keys.run(RUN, "manifest.json"))]
 
 
 def test_rows_of_a_bucket_come_in_order_over_few_connections(
@@ -176,7 +177,7 @@ def test_a_manifest_that_cannot_be_read_has_no_row_and_harms_no_other(
     workspace: Workspace, manifest: Manifest, caplog
 ) -> None:
     put_runs(workspace, manifest, "good")
-    workspace.store.put(run_key("newer", "manifest.json"), b'{"schema_version": 99}', JSON)
+    workspace.store.put(keys.run("newer", "manifest.json"), b'{"schema_version": 99}', JSON)
     assert ids(index.repair(workspace)) == ["good", RUN]
     assert "run newer is left out: " in caplog.text
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mftasks.published.results import conclude, find_best, tabulate_results, tabulate_runs
 from mftasks.records import Interval, Manifest, Score
-from mftasks.store.workspace import run_key
+from mftasks.store import keys
 from tests.finished_run import RUN, published_run
 
 SCORE = Score(
@@ -30,7 +30,7 @@ SCORE = Score(
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
-    return published_run(tmp_path).read(run_key(RUN, "manifest.json"), Manifest)
+    return published_run(tmp_path).read(keys.run(RUN, "manifest.json"), Manifest)
 
 
 def show(table: object) -> list[list[str]]:

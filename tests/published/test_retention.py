@@ -36,7 +36,7 @@ def test_old_runs_go_with_the_data_and_splits_that_only_they_use(workspace: Work
     kept = workspace.store.list("")
     assert {"/".join(key.split("/")[:2]) for key in kept} == {
         *("runs/new", "runs/failed", "datasets/b", "datasets/shared", "splits/b"),
-        *("splits/shared", "index/films", "other/thing", "report.txt"),
+        *("splits/shared", "index/films", "champions/.note", "other/thing", "report.txt"),
     }
     assert prune_older(workspace) == []
 

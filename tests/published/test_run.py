@@ -19,7 +19,8 @@ from mftasks.errors import (
 )
 from mftasks.published.manifest import SCHEMA_VERSION
 from mftasks.records import DagRun, Manifest
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.finished_run import RUN, TITLES
 from tests.published.manifests import on, put_manifest
 
@@ -56,7 +57,7 @@ def test_newer_runs_that_cannot_be_read_are_skipped_with_one_warning(
     for number in (1, 2):
         later = manifest.published_at + timedelta(hours=number)
         put_manifest(finished, manifest, run_id=f"new-{number}", published_at=later)
-        key = run_key(f"new-{number}", "manifest.json")
+        key = keys.run(f"new-{number}", "manifest.json")
         finished.store.put(key, json.dumps(content).encode(), "application/json")
     assert published.open_run(finished).manifest == manifest
     [warning] = caplog.messages
@@ -68,7 +69,7 @@ def test_a_manifest_of_a_newer_version_is_not_guessed_at(
     finished: Workspace, manifest: Manifest
 ) -> None:
     newer = msgspec.structs.replace(manifest, schema_version=SCHEMA_VERSION + 1)
-    key = run_key(RUN, "manifest.json")
+    key = keys.run(RUN, "manifest.json")
     finished.store.put(key, msgspec.json.encode(newer), "application/json")
     with pytest.raises(InvalidDataset, match=r"has schema version 2, and this code reads up to 1"):
         published.open_run(finished, RUN)
@@ -77,7 +78,7 @@ def test_a_manifest_of_a_newer_version_is_not_guessed_at(
 def test_a_manifest_with_a_field_that_is_not_known_yet_is_read(
     finished: Workspace, manifest: Manifest
 ) -> None:
-    key = run_key(RUN, "manifest.json")
+    key = keys.run(RUN, "manifest.json")
     richer = json.loads(finished.store.get(key)) | {"licence": "as MovieLens"}
     finished.store.put(key, json.dumps(richer).encode(), "application/json")
     assert published.open_run(finished, RUN).manifest == manifest

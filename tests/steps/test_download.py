@@ -22,7 +22,8 @@ from mftasks.errors import (
 )
 from mftasks.records import DatasetRef, RunPlan, SplitConfig
 from mftasks.steps.download import download
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests import movielens
 from tests.web import Answer, Web
 
@@ -41,7 +42,7 @@ def planned(workspace: Workspace, dataset: str, run_id: str = "a") -> str:
         created_at=datetime.now(UTC),
         code_version="0",
     )
-    workspace.write(run_key(run_id, "plan.json"), plan)
+    workspace.write(keys.run(run_id, "plan.json"), plan)
     return run_id
 
 
@@ -83,8 +84,8 @@ def test_every_data_set_of_the_catalogue_is_put_into_the_store(
     assert formats.read(workspace.fetch(ref.ratings), ref.format).n_ratings == len(movielens.ROWS)
     assert ref.titles is not None
     assert json.loads(workspace.fetch(ref.titles).read_bytes()) == movielens.TITLES
-    assert workspace.read(run_key("a", "download.json"), DatasetRef) == ref
-    assert not list(workspace.cache.glob(".download-*"))
+    assert workspace.read(keys.run("a", "download.json"), DatasetRef) == ref
+    assert not list(workspace.cache.folder.glob(".download-*"))
 
 
 def test_running_it_again_asks_nobody(workspace: Workspace, site: Web, monkeypatch):
@@ -163,7 +164,7 @@ def test_altered_data_end_the_run_and_leave_nothing(workspace: Workspace, site: 
     with pytest.raises(ChecksumMismatch, match="but c4d9eecfca2ab87c1945afe126590906 was expected"):
         download(workspace, planned(workspace, "ml-1m"))
     assert workspace.store.list("datasets/") == []
-    assert not workspace.store.exists(run_key("a", "download.json"))
+    assert not workspace.store.exists(keys.run("a", "download.json"))
 
 
 def test_an_archive_that_unpacks_into_too_much_ends_the_run(workspace: Workspace, site: Web):
@@ -173,7 +174,7 @@ def test_an_archive_that_unpacks_into_too_much_ends_the_run(workspace: Workspace
     workspace = at(workspace, movielens_url=site.base)
     with pytest.raises(InvalidDataset, match="50,000,000 bytes; at most"):
         download(workspace, planned(workspace, "ml-latest"))
-    assert not workspace.store.exists(run_key("a", "download.json"))
+    assert not workspace.store.exists(keys.run("a", "download.json"))
 
 
 def test_a_password_in_a_uri_is_not_recorded(workspace: Workspace, tmp_path: Path):

@@ -11,10 +11,11 @@ from mftasks.data.arrays import read_part
 from mftasks.errors import ChecksumMismatch, MissingRecord
 from mftasks.records import Evaluation, SplitRef, TrainResult
 from mftasks.steps.evaluate import evaluate
-from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.finished_run import RUN, evaluated_run
 
-KEY = network_key(RUN, "mlp", "evaluation.json")
+KEY = keys.network(RUN, "mlp", "evaluation.json")
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def evaluation(workspace: Workspace) -> Evaluation:
 
 def errors_of_the_bundle(workspace: Workspace) -> np.ndarray:
     """Return rating − predicted over the test part, computed here from the bundle's own files."""
-    split = workspace.read(run_key(RUN, "split.json"), SplitRef)
+    split = workspace.read(keys.run(RUN, "split.json"), SplitRef)
     test = read_part(workspace.fetch(split.parts["test"]))
-    loaded = bundle.load(f"{workspace.store.uri}/{network_key(RUN, 'mlp', 'bundle')}")
+    loaded = bundle.load(f"{workspace.store.uri}/{keys.network(RUN, 'mlp', 'bundle')}")
     return test.ratings - loaded.predict_at(test.users, test.items).astype(np.float64)
 
 
@@ -77,13 +78,13 @@ def test_evaluating_again_gives_the_same_record(
 
 
 def test_an_existing_evaluation_is_returned_as_it_is(workspace: Workspace) -> None:
-    workspace.store.delete(network_key(RUN, "mlp", "bundle/model-0000.params"))
+    workspace.store.delete(keys.network(RUN, "mlp", "bundle/model-0000.params"))
     assert evaluate(workspace, RUN, "mlp").network == "mlp"
 
 
 def test_an_altered_bundle_is_refused(workspace: Workspace) -> None:
     workspace.store.delete(KEY)
-    key = network_key(RUN, "mlp", "bundle/model-0000.params")
+    key = keys.network(RUN, "mlp", "bundle/model-0000.params")
     workspace.store.put(key, b"something else", "application/octet-stream")
     with pytest.raises(ChecksumMismatch, match=r"model-0000\.params has sha256"):
         evaluate(workspace, RUN, "mlp")
@@ -96,7 +97,7 @@ def test_a_network_that_is_not_trained_cannot_be_evaluated(workspace: Workspace)
 
 
 def test_unseen_ids_are_scored_by_fallback_and_counted(workspace: Workspace) -> None:
-    split = workspace.read(run_key(RUN, "split.json"), SplitRef)
+    split = workspace.read(keys.run(RUN, "split.json"), SplitRef)
     test = read_part(workspace.fetch(split.parts["test"]))
     users, items = test.users.copy(), test.items.copy()
     users[:10], items[5:12] = -1 - np.arange(10) * 40, -90
@@ -107,7 +108,7 @@ def test_unseen_ids_are_scored_by_fallback_and_counted(workspace: Workspace) -> 
     )
     changed = msgspec.structs.replace(split, parts={**split.parts, "test": blob})
     workspace.store.put(
-        run_key(RUN, "split.json"), msgspec.json.encode(changed), "application/json"
+        keys.run(RUN, "split.json"), msgspec.json.encode(changed), "application/json"
     )
     workspace.store.delete(KEY)
     evaluation = evaluate(workspace, RUN, "mlp")
@@ -128,6 +129,6 @@ def test_it_tells_how_many_ratings_are_scored(workspace: Workspace) -> None:
 def test_the_evaluation_names_the_bundle_that_was_trained(
     workspace: Workspace, evaluation: Evaluation
 ) -> None:
-    result = workspace.read(network_key(RUN, "mlp", "train.json"), TrainResult)
+    result = workspace.read(keys.network(RUN, "mlp", "train.json"), TrainResult)
     assert evaluation.bundle == result.bundle
     assert evaluation.split_fingerprint == result.split_fingerprint

@@ -12,10 +12,11 @@ from mftasks.records import Manifest, ReportRef, SplitRef, TrainResult
 from mftasks.steps.publish import publish
 from mftasks.steps.report import report
 from mftasks.steps.train import train
-from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.finished_run import NETWORKS, RUN, TITLES, evaluated_run, published_run, reported_run
 
-MANIFEST = run_key(RUN, "manifest.json")
+MANIFEST = keys.run(RUN, "manifest.json")
 
 
 @pytest.fixture
@@ -31,23 +32,23 @@ def test_the_manifest_lists_every_file_of_the_run_with_its_sha256(workspace: Wor
     manifest = publish(workspace, RUN)
     for file in manifest.files:
         data = workspace.store.get(file.key)
-        assert file.key == run_key(RUN, file.name)
+        assert file.key == keys.run(RUN, file.name)
         assert (file.sha256, file.n_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
     listed = {file.key for file in manifest.files}
     assert set(workspace.store.list(f"runs/{RUN}/")) == {*listed, MANIFEST}
 
 
 def test_checkpoints_stay_until_the_run_is_published(workspace: Workspace) -> None:
-    key = run_key(RUN, "mlp/checkpoints/00003.checkpoint")
+    key = keys.run(RUN, "mlp/checkpoints/00003.checkpoint")
     other = key.replace(RUN, "other")
     for each in (key, other):
         workspace.store.put(each, b"state", "application/octet-stream")
-    report = workspace.store.get(run_key(RUN, "report.json"))
-    workspace.store.delete(run_key(RUN, "report.json"))
+    report = workspace.store.get(keys.run(RUN, "report.json"))
+    workspace.store.delete(keys.run(RUN, "report.json"))
     with pytest.raises(MissingRecord):
         publish(workspace, RUN)
     assert workspace.store.exists(key)
-    workspace.store.put(run_key(RUN, "report.json"), report, "application/json")
+    workspace.store.put(keys.run(RUN, "report.json"), report, "application/json")
     publish(workspace, RUN)
     assert not workspace.store.exists(key)
     assert workspace.store.exists(other)
@@ -55,10 +56,10 @@ def test_checkpoints_stay_until_the_run_is_published(workspace: Workspace) -> No
 
 def test_the_manifest_holds_what_the_report_found(workspace: Workspace) -> None:
     manifest = publish(workspace, RUN)
-    report = workspace.read(run_key(RUN, "report.json"), ReportRef)
+    report = workspace.read(keys.run(RUN, "report.json"), ReportRef)
     assert manifest.scores == report.scores
     assert (manifest.run_id, manifest.best) == (RUN, report.best)
-    split = workspace.read(run_key(RUN, "split.json"), SplitRef)
+    split = workspace.read(keys.run(RUN, "split.json"), SplitRef)
     assert manifest.split_fingerprint == split.fingerprint
 
 
@@ -80,8 +81,8 @@ def test_files_have_a_type_and_a_role(workspace: Workspace) -> None:
 
 def test_the_history_is_a_table_with_one_line_per_epoch(workspace: Workspace) -> None:
     publish(workspace, RUN)
-    result = workspace.read(network_key(RUN, NETWORKS[0], "train.json"), TrainResult)
-    text = workspace.store.get(run_key(RUN, f"{NETWORKS[0]}/history.csv")).decode()
+    result = workspace.read(keys.network(RUN, NETWORKS[0], "train.json"), TrainResult)
+    text = workspace.store.get(keys.run(RUN, f"{NETWORKS[0]}/history.csv")).decode()
     rows = list(csv.DictReader(text.splitlines()))
     assert [int(row["epoch"]) for row in rows] == [epoch.epoch for epoch in result.history]
     assert float(rows[-1]["train_rmse"]) == result.history[-1].train_rmse
@@ -89,12 +90,12 @@ def test_the_history_is_a_table_with_one_line_per_epoch(workspace: Workspace) ->
 
 def test_titles_travel_with_the_run(workspace: Workspace) -> None:
     publish(workspace, RUN)
-    assert TITLES["7"].encode() in workspace.store.get(run_key(RUN, "titles.json"))
+    assert TITLES["7"].encode() in workspace.store.get(keys.run(RUN, "titles.json"))
 
 
 def test_files_that_an_earlier_try_of_other_code_put_are_replaced(workspace: Workspace) -> None:
     for name in ("mlp/history.csv", "rated.npz", "titles.json"):
-        workspace.store.put(run_key(RUN, name), b"of a version before", "text/plain")
+        workspace.store.put(keys.run(RUN, name), b"of a version before", "text/plain")
     for file in publish(workspace, RUN).files:
         assert hashlib.sha256(workspace.store.get(file.key)).hexdigest() == file.sha256
 
@@ -129,7 +130,7 @@ def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_altered_is_found_before_the_manifest_is_put(workspace: Workspace) -> None:
-    workspace.store.put(run_key(RUN, "report.html"), b"<p>better news", "text/html")
+    workspace.store.put(keys.run(RUN, "report.html"), b"<p>better news", "text/html")
     with pytest.raises(ChecksumMismatch, match=r"report\.html has sha256"):
         publish(workspace, RUN)
     assert not workspace.store.exists(MANIFEST)
@@ -137,13 +138,13 @@ def test_a_file_that_was_altered_is_found_before_the_manifest_is_put(workspace: 
 
 def test_a_published_file_that_was_altered_since_is_found(tmp_path: Path) -> None:
     workspace = published_run(tmp_path)
-    workspace.store.put(run_key(RUN, "mlp/bundle/model-0000.params"), b"!", "text/plain")
+    workspace.store.put(keys.run(RUN, "mlp/bundle/model-0000.params"), b"!", "text/plain")
     with pytest.raises(ChecksumMismatch, match=r"model-0000\.params has sha256"):
         publish(workspace, RUN)
 
 
 def test_a_file_that_vanished_is_found(workspace: Workspace) -> None:
-    workspace.store.delete(run_key(RUN, "mlp/bundle/vocabulary.npz"))
+    workspace.store.delete(keys.run(RUN, "mlp/bundle/vocabulary.npz"))
     with pytest.raises(MissingRecord, match=r"vocabulary\.npz is not there"):
         publish(workspace, RUN)
 
@@ -168,8 +169,8 @@ def test_a_run_in_s3_is_published_with_its_content_types(
     for key, data in ((key, workspace.store.get(key)) for key in workspace.store.list("")):
         s3_workspace.store.put(key, data, "application/octet-stream")
     for name in ("report.html", "comparison.html", "report.json", "mlp/train.json"):
-        s3_workspace.store.delete(run_key(RUN, name))
-    for key in s3_workspace.store.list(run_key(RUN, "mlp/bundle/")):
+        s3_workspace.store.delete(keys.run(RUN, name))
+    for key in s3_workspace.store.list(keys.run(RUN, "mlp/bundle/")):
         s3_workspace.store.delete(key)
 
     train(s3_workspace, RUN, "mlp")
@@ -178,6 +179,8 @@ def test_a_run_in_s3_is_published_with_its_content_types(
     assert publish(s3_workspace, RUN) == manifest
     client, bucket = s3_workspace.store._client, s3_workspace.store.bucket
     for name in ("report.html", "mlp/history.csv", "mlp/bundle/bundle.json", "titles.json"):
-        head = client.head_object(Bucket=bucket, Key=s3_workspace.store.prefix + run_key(RUN, name))
+        head = client.head_object(
+            Bucket=bucket, Key=s3_workspace.store.prefix + keys.run(RUN, name)
+        )
         listed = next(file for file in manifest.files if file.name == name)
         assert head["ContentType"] == listed.content_type

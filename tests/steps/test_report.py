@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from mftasks.errors import MissingRecord
 from mftasks.records import Evaluation, ReportRef, TrainResult
 from mftasks.steps.report import report
-from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.finished_run import NETWORKS, RUN, evaluated_run, reported_run
 
 PAGES = ("report.html", "comparison.html")
@@ -25,11 +26,11 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def record(workspace: Workspace) -> ReportRef:
-    return workspace.read(run_key(RUN, "report.json"), ReportRef)
+    return workspace.read(keys.run(RUN, "report.json"), ReportRef)
 
 
 def page(workspace: Workspace, name: str) -> str:
-    return workspace.store.get(run_key(RUN, name)).decode()
+    return workspace.store.get(keys.run(RUN, name)).decode()
 
 
 def test_it_holds_the_figures_of_every_network_of_the_plan(
@@ -37,8 +38,8 @@ def test_it_holds_the_figures_of_every_network_of_the_plan(
 ) -> None:
     assert [score.network for score in record.scores] == list(NETWORKS)
     for score in record.scores:
-        result = workspace.read(network_key(RUN, score.network, "train.json"), TrainResult)
-        evaluation = workspace.read(network_key(RUN, score.network, "evaluation.json"), Evaluation)
+        result = workspace.read(keys.network(RUN, score.network, "train.json"), TrainResult)
+        evaluation = workspace.read(keys.network(RUN, score.network, "evaluation.json"), Evaluation)
         assert (score.rmse, score.mae, score.gain) == (
             *(evaluation.rmse, evaluation.mae, evaluation.gain),
         )
@@ -48,7 +49,7 @@ def test_it_holds_the_figures_of_every_network_of_the_plan(
 
 
 def test_it_points_at_records_and_copies_none_of_them(workspace: Workspace) -> None:
-    stored = json.loads(workspace.store.get(run_key(RUN, "report.json")))
+    stored = json.loads(workspace.store.get(keys.run(RUN, "report.json")))
     assert set(stored) == {"run_id", "best", "scores", "pages"}
 
 
@@ -80,7 +81,7 @@ def _give(
 ) -> None:
     """Give a network another RMSE on the test part, or on the validation part at every epoch."""
     name, kind = ("train", TrainResult) if rmse is None else ("evaluation", Evaluation)
-    key = network_key(RUN, network, f"{name}.json")
+    key = keys.network(RUN, network, f"{name}.json")
     record = workspace.read(key, kind)
     changed = (
         {"rmse": rmse}
@@ -134,8 +135,8 @@ def test_a_try_that_was_interrupted_after_its_first_page_is_completed(
     workspace: Workspace, record: ReportRef
 ) -> None:
     before = page(workspace, "report.html")
-    workspace.store.delete(run_key(RUN, "report.json"))
-    workspace.store.delete(run_key(RUN, "comparison.html"))
+    workspace.store.delete(keys.run(RUN, "report.json"))
+    workspace.store.delete(keys.run(RUN, "comparison.html"))
     completed = report(workspace, RUN)
     assert page(workspace, "report.html") == before
     assert completed.pages[0] == record.pages[0]
@@ -143,7 +144,7 @@ def test_a_try_that_was_interrupted_after_its_first_page_is_completed(
 
 def test_a_network_that_is_not_evaluated_is_missed(tmp_path: Path) -> None:
     workspace = evaluated_run(tmp_path / "other")
-    workspace.store.delete(network_key(RUN, "mlp", "evaluation.json"))
+    workspace.store.delete(keys.network(RUN, "mlp", "evaluation.json"))
     with pytest.raises(MissingRecord, match=r"mlp/evaluation\.json is not there"):
         report(workspace, RUN)
-    assert not workspace.store.exists(run_key(RUN, "report.html"))
+    assert not workspace.store.exists(keys.run(RUN, "report.html"))

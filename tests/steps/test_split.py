@@ -16,7 +16,8 @@ from mftasks.steps import split as split_step
 from mftasks.steps.download import download
 from mftasks.steps.split import fingerprint, split
 from mftasks.steps.validate import validate
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 
 HASH = SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)
 
@@ -48,7 +49,7 @@ def prepared(
         created_at=datetime.now(UTC),
         code_version="0",
     )
-    workspace.write(run_key(run_id, "plan.json"), plan)
+    workspace.write(keys.run(run_id, "plan.json"), plan)
     download(workspace, run_id)
     validate(workspace, run_id)
     return run_id
@@ -173,7 +174,7 @@ def test_what_as_of_leaves_out_is_counted(workspace: Workspace, tmp_path: Path):
     config = msgspec.structs.replace(HASH, as_of=as_of)
     ref = split(workspace, prepared(workspace, tmp_path, rows, config))
     assert ref.sizes["left_out"].n_ratings == len(rows) - 1000
-    profile = workspace.read(run_key("a", "profile.json"), Profile)
+    profile = workspace.read(keys.run("a", "profile.json"), Profile)
     assert profile.n_ratings == 1000
     assert profile.n_users == len({row[0] for row in rows[:1000]})
     assert sum(profile.ratings_per_user.counts) == profile.n_users
@@ -201,7 +202,7 @@ def test_a_split_is_made_once_for_all_runs_on_the_same_data(
 
 def test_a_split_that_was_broken_off_is_finished(workspace: Workspace, tmp_path: Path):
     first = split(workspace, prepared(workspace, tmp_path, some_rows(), HASH, "a"))
-    for key in (run_key("a", "split.json"), f"splits/{first.fingerprint}/split.json"):
+    for key in (keys.run("a", "split.json"), f"splits/{first.fingerprint}/split.json"):
         workspace.store.delete(key)
     workspace.store.delete(first.parts["test"].key)
     assert split(workspace, "a") == first
@@ -260,9 +261,9 @@ def test_canonical_takes_the_fold_in_the_order_of_the_file(
         sha256=sha256,
         ratings=workspace.put_blob(f"datasets/{sha256}/u.data", text),
     )
-    profile = workspace.read(run_key("a", "profile.json"), Profile)
-    workspace.store.delete(run_key("a", "profile.json"))
-    workspace.write(run_key("a", "profile.json"), msgspec.structs.replace(profile, dataset=ref))
+    profile = workspace.read(keys.run("a", "profile.json"), Profile)
+    workspace.store.delete(keys.run("a", "profile.json"))
+    workspace.write(keys.run("a", "profile.json"), msgspec.structs.replace(profile, dataset=ref))
     made = split(workspace, "a")
     expected = sorted((user, item, rating) for user, item, rating, _ in rows[20_000:40_000])
     assert rows_of(workspace, made, "test") == expected
@@ -271,6 +272,6 @@ def test_canonical_takes_the_fold_in_the_order_of_the_file(
 
 def test_split_before_validate_is_refused(workspace: Workspace, tmp_path: Path):
     prepared(workspace, tmp_path, some_rows(), HASH)
-    workspace.store.delete(run_key("a", "profile.json"))
+    workspace.store.delete(keys.run("a", "profile.json"))
     with pytest.raises(MissingRecord, match=r"profile\.json is not there"):
         split(workspace, "a")

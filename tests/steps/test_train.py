@@ -33,7 +33,8 @@ from mftasks.records import PartSize, RunPlan, SplitConfig, SplitRef, TrainConfi
 from mftasks.scoring.errors import pooled
 from mftasks.settings import Settings
 from mftasks.steps.train import train
-from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +63,7 @@ def put_plan(workspace: Workspace, run_id: str, devices: int = 1, **changes: Any
         created_at=datetime.now(UTC),
         code_version="1",
     )
-    workspace.write(run_key(run_id, "plan.json"), plan)
+    workspace.write(keys.run(run_id, "plan.json"), plan)
 
 
 def put_split(workspace: Workspace, run_id: str, ratings: Part) -> None:
@@ -88,7 +89,7 @@ def put_split(workspace: Workspace, run_id: str, ratings: Part) -> None:
         min_rating=1.0,
         max_rating=5.0,
     )
-    workspace.write(run_key(run_id, "split.json"), split)
+    workspace.write(keys.run(run_id, "split.json"), split)
 
 
 def digests(result: TrainResult) -> dict[str, str]:
@@ -119,7 +120,7 @@ def test_the_bundle_has_the_weights_of_the_best_epoch(planned: Callable[..., Wor
     result = train(workspace, "r", "linear")
     best = result.history[result.best_epoch - 1]
     assert result.best_epoch < 5
-    split = workspace.read(run_key("r", "split.json"), SplitRef)
+    split = workspace.read(keys.run("r", "split.json"), SplitRef)
     valid = read_part(workspace.fetch(split.parts["valid"]))
     files = {name: workspace.fetch(ref) for name, ref in result.bundle.files.items()}
     predicted = bundle.read(files).predict_at(valid.users, valid.items)
@@ -145,7 +146,7 @@ def test_files_of_an_attempt_that_ended_before_its_result_are_replaced(
 ) -> None:
     workspace = planned()
     for name in bundle.FILES:
-        workspace.store.put(network_key("r", "linear", f"bundle/{name}"), b"by other code", "")
+        workspace.store.put(keys.network("r", "linear", f"bundle/{name}"), b"by other code", "")
     result = train(workspace, "r", "linear")
     files = {name: workspace.fetch(ref) for name, ref in result.bundle.files.items()}
     assert bundle.read(files).header.network == "linear"
@@ -156,10 +157,10 @@ def test_a_result_that_another_attempt_has_put_meanwhile_is_returned_and_its_bun
 ) -> None:
     workspace = planned()
     first = train(workspace, "r", "linear")
-    key = network_key("r", "linear", "train.json")
+    key = keys.network("r", "linear", "train.json")
     record = workspace.store.get(key)
     workspace.store.delete(key)
-    model = network_key("r", "linear", "bundle/model-0000.params")
+    model = keys.network("r", "linear", "bundle/model-0000.params")
 
     def on_tick(tick: Tick) -> None:
         if tick.done == 4:
@@ -327,7 +328,7 @@ def test_a_checkpoint_of_another_configuration_is_ignored(
     workspace = planned(into=Workspace(eager_settings(tmp_path)))
     with pytest.raises(_Killed):
         train(workspace, "r", "linear", on_tick=killed_after(3))
-    workspace.store.delete(run_key("r", "plan.json"))
+    workspace.store.delete(keys.run("r", "plan.json"))
     put_plan(workspace, "r", learning_rate=0.03)
     assert train(workspace, "r", "linear").resumed_from is None
 
@@ -375,7 +376,7 @@ def test_a_process_that_gets_sigterm_exits_with_75_within_seconds_and_a_retry_re
     environment = {
         **os.environ,
         "MF_STORE": workspace.store.uri,
-        "MF_CACHE": str(workspace.cache),
+        "MF_CACHE": str(workspace.cache.folder),
         "MF_PROGRESS": "json",
     }
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as child:
@@ -385,9 +386,9 @@ def test_a_process_that_gets_sigterm_exits_with_75_within_seconds_and_a_retry_re
         child.communicate(timeout=5)
     assert all(line.startswith(b'{"work"') for line in lines)
     assert child.returncode == Interrupted.exit_code
-    (key,) = workspace.store.list(network_key("r", "linear", "checkpoints/"))
+    (key,) = workspace.store.list(keys.network("r", "linear", "checkpoints/"))
     assert key.endswith(".checkpoint")
-    assert workspace.find(network_key("r", "linear", "train.json"), TrainResult) is None
+    assert workspace.find(keys.network("r", "linear", "train.json"), TrainResult) is None
 
 
 def test_it_trains_on_as_many_devices_as_the_plan_says(planned: Callable[..., Workspace]) -> None:
@@ -476,7 +477,7 @@ def test_a_training_that_needs_more_memory_than_there_is_says_what_to_change(
     )
     assert asked.returncode == OutOfMemory.exit_code, asked.stderr
     assert re.search(r"OutOfMemory: .*lower batch_size, factors or hidden", asked.stderr)
-    assert workspace.store.list(network_key("r", "resnet", "")) == []
+    assert workspace.store.list(keys.network("r", "resnet", "")) == []
 
 
 def environment(workspace: Workspace) -> dict[str, str]:
@@ -499,7 +500,7 @@ def test_a_training_to_which_nobody_listens_any_more_leaves_a_checkpoint(
         child.stdout.readline()
         child.stdout.close()
         assert child.wait(30) != 0
-    assert len(workspace.store.list(network_key("r", "linear", "checkpoints/"))) == 1
+    assert len(workspace.store.list(keys.network("r", "linear", "checkpoints/"))) == 1
 
 
 def test_a_store_that_is_away_in_the_end_is_waited_for(
@@ -528,4 +529,4 @@ def test_a_store_that_is_away_in_the_end_is_waited_for(
     result = train(workspace, "r", "linear", on_tick=ticks.append)
     assert len(ticks) == 4
     assert next(failures, None) is next(results, None) is None
-    assert workspace.read(network_key("r", "linear", "train.json"), TrainResult) == result
+    assert workspace.read(keys.network("r", "linear", "train.json"), TrainResult) == result

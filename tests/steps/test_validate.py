@@ -11,7 +11,8 @@ from mftasks.errors import InvalidDataset, MissingRecord
 from mftasks.records import DatasetRef, Profile, RunPlan, SplitConfig
 from mftasks.steps.download import download
 from mftasks.steps.validate import validate
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 
 HEADER = "user_id,item_id,rating,timestamp\n"
 SOUND = HEADER + (
@@ -32,7 +33,7 @@ def downloaded(workspace: Workspace, tmp_path: Path, text: str) -> DatasetRef:
         created_at=datetime.now(UTC),
         code_version="0",
     )
-    workspace.write(run_key("a", "plan.json"), plan)
+    workspace.write(keys.run("a", "plan.json"), plan)
     return download(workspace, "a")
 
 
@@ -53,7 +54,7 @@ def test_the_profile_describes_the_data(workspace: Workspace, tmp_path: Path):
     assert profile.ratings_per_item.edges == (1.0, 2.0, 4.0)
     assert profile.ratings_per_item.counts == (2, 1)
     assert all(check.passed for check in profile.checks)
-    assert workspace.read(run_key("a", "profile.json"), Profile) == profile
+    assert workspace.read(keys.run("a", "profile.json"), Profile) == profile
 
 
 def test_running_it_again_changes_nothing(workspace: Workspace, tmp_path: Path):
@@ -76,7 +77,7 @@ def test_all_errors_are_listed_and_nothing_is_written(workspace: Workspace, tmp_
         "- user and item are a pair only once",
         "- ratings differ",
     ]
-    assert not workspace.store.exists(run_key("a", "profile.json"))
+    assert not workspace.store.exists(keys.run("a", "profile.json"))
 
 
 def test_a_file_that_cannot_be_read_is_named(workspace: Workspace, tmp_path: Path):
@@ -119,6 +120,6 @@ def test_many_different_ratings_are_counted_in_bins(workspace: Workspace, tmp_pa
 
 def test_validate_before_download_is_refused(workspace: Workspace, tmp_path: Path):
     downloaded(workspace, tmp_path, SOUND)
-    workspace.store.delete(run_key("a", "download.json"))
+    workspace.store.delete(keys.run("a", "download.json"))
     with pytest.raises(MissingRecord, match=r"download\.json is not there"):
         validate(workspace, "a")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mftasks.errors import InvalidPlan, MissingRecord, StoreUnavailable
+from mftasks.errors import InvalidDataset, InvalidPlan, MissingRecord, StoreUnavailable
 from mftasks.store import Store, open_store, s3
 from mftasks.store.blobs import sha256_of
 from mftasks.store.workspace import Workspace
@@ -162,9 +162,11 @@ def test_a_failed_put_leaves_nothing_behind(workspace, tmp_path: Path) -> None:
     assert not list((tmp_path / "store").glob(".put-*"))
 
 
-def test_a_key_cannot_leave_the_folder(workspace) -> None:
-    with pytest.raises(InvalidPlan, match=r"\.\./outside"):
-        workspace.store.put("../outside", b"", TEXT)
+@pytest.mark.parametrize("key", ["../outside", "a/../../outside", "/outside"])
+def test_a_key_cannot_leave_the_store(store: Store, key: str) -> None:
+    for use in (store.get, lambda key: store.put(key, b"", TEXT)):
+        with pytest.raises(InvalidDataset, match="outside' leaves its folder"):
+            use(key)
 
 
 def test_a_dead_server_is_named(monkeypatch) -> None:

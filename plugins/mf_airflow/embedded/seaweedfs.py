@@ -20,7 +20,7 @@ from typing import Any
 from mf_airflow.embedded.process import Process, ServerFailed, free_ports, write_secret
 from mf_airflow.operations import bucket
 from mftasks.errors import InvalidPlan
-from mftasks.store import s3
+from mftasks.store import s3_client
 
 REGION = "us-east-1"
 
@@ -46,7 +46,7 @@ class S3Server:
 
     def client(self) -> Any:
         """Return a boto3 client that gives up at once, and ignores any proxy."""
-        return s3.client(
+        return s3_client.client(
             self.endpoint,
             patient=False,
             aws_access_key_id=self.access_key,

@@ -22,8 +22,9 @@ import msgspec
 
 from mf_airflow.operations import dump
 from mftasks.errors import ChecksumMismatch, InvalidDataset, InvalidPlan, MissingRecord
-from mftasks.records import BlobRef, Record
-from mftasks.store.blobs import sha256_of
+from mftasks.records import BlobRef, Manifest, Record
+from mftasks.store import keys
+from mftasks.store.blobs import refer_to, verify
 
 if TYPE_CHECKING:
     from mftasks.store import Store
@@ -32,17 +33,6 @@ SCHEMA_VERSION = 1
 DATABASE = "database.dump"
 STORE = "store"
 MANIFEST = "backup.json"
-
-
-class _File(msgspec.Struct):
-    key: str
-    sha256: str
-
-
-class _Published(msgspec.Struct):
-    """Read of a run's manifest what matters here, whatever version it has."""
-
-    files: tuple[_File, ...]
 
 
 class Backup(Record, frozen=True, kw_only=True):
@@ -84,7 +74,7 @@ def backup(folder: Path, *, database: str, store: Store, fernet_keys: str) -> Ba
         airflow_version=version("apache-airflow"),
         store=store.uri,
         fernet_marks=fernet_marks(fernet_keys),
-        database=_ref(DATABASE, folder / DATABASE),
+        database=refer_to(DATABASE, folder / DATABASE),
         objects=objects,
     )
     os.sync()
@@ -118,15 +108,15 @@ def fernet_marks(keys: str) -> tuple[str, ...]:
     return tuple(hashlib.sha256(key.encode()).hexdigest()[:16] for key in keys.split(",") if key)
 
 
-def visible(keys: Sequence[str]) -> list[str]:
-    """Return the keys of a store without those that servers make to see whether it works."""
-    return [key for key in keys if not key.rpartition("/")[2].startswith(".")]
+def visible(found: Sequence[str]) -> list[str]:
+    """Return the keys of a store without those that show whether it works."""
+    return [key for key in found if not key.rpartition("/")[2].startswith(".")]
 
 
-def by_rank(keys: Sequence[str]) -> list[str]:
+def by_rank(found: Sequence[str]) -> list[str]:
     """Return keys so that whatever names others comes after them: manifests, then champions."""
     return sorted(
-        keys, key=lambda key: (key.startswith("champions/"), key.endswith("/manifest.json"))
+        found, key=lambda key: (key.startswith(keys.CHAMPIONS), key.endswith(f"/{keys.MANIFEST}"))
     )
 
 
@@ -137,33 +127,29 @@ def _copied(store: Store, folder: Path) -> Iterator[BlobRef]:
     Of what is removed meanwhile, a manifest goes before its run's files: so it is looked for last.
     """
     folder.mkdir()
-    for key in store.list("champions/"):
+    for key in store.list(keys.CHAMPIONS):
         yield from _copy(store, key, folder)
     for key in by_rank(visible(store.list(""))):
-        if not key.startswith("champions/"):
+        if not key.startswith(keys.CHAMPIONS):
             yield from _copy(store, key, folder)
 
 
 def _copy(store: Store, key: str, folder: Path) -> Iterator[BlobRef]:
-    path = folder / _safe(key)
+    path = folder / keys.check(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         store.download(key, path)
     except MissingRecord:
         path.unlink(missing_ok=True)  # a checkpoint that was followed by the next one
         return
-    yield _ref(key, path)
-
-
-def _ref(key: str, path: Path) -> BlobRef:
-    return BlobRef(key=key, sha256=sha256_of(path), n_bytes=path.stat().st_size)
+    yield refer_to(key, path)
 
 
 def _check_published(folder: Path, objects: Sequence[BlobRef]) -> None:
     """See that what was published is what its manifest says."""
     copied = {ref.key: ref.sha256 for ref in objects}
-    for key in fnmatch.filter(copied, "runs/*/manifest.json"):
-        manifest = msgspec.json.decode((folder / key).read_bytes(), type=_Published)
+    for key in fnmatch.filter(copied, keys.run("*", keys.MANIFEST)):
+        manifest = msgspec.json.decode((folder / key).read_bytes(), type=Manifest)
         for file in manifest.files:
             if copied.get(file.key) != file.sha256:
                 raise ChecksumMismatch(
@@ -173,14 +159,7 @@ def _check_published(folder: Path, objects: Sequence[BlobRef]) -> None:
 
 
 def _check(folder: Path, ref: BlobRef) -> None:
-    path = folder / _safe(ref.key)
+    path = folder / keys.check(ref.key)
     if not path.is_file():
         raise MissingRecord(f"{path} is not there, though the backup's list names it")
-    if path.stat().st_size != ref.n_bytes or sha256_of(path) != ref.sha256:
-        raise ChecksumMismatch(f"{path} is not what was backed up: expected sha256 {ref.sha256}")
-
-
-def _safe(key: str) -> str:
-    if key.startswith("/") or ".." in key.split("/"):
-        raise InvalidDataset(f"key {key!r} leaves the backup's folder")
-    return key
+    verify(path, ref.sha256, str(path))

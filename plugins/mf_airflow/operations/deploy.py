@@ -17,7 +17,7 @@ from mf_airflow.embedded.environment import USER
 from mf_airflow.operations import bucket, commands
 from mftasks import settings
 from mftasks.errors import InvalidPlan, MfError, StoreUnavailable
-from mftasks.store import s3
+from mftasks.store import s3_client
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -67,7 +67,7 @@ def make_bucket(name: str, endpoint: str | None, *, seconds: float = STORE_SECON
 
     Raises `InvalidPlan` at once where the keys or the name are refused.
     """
-    client = s3.client(endpoint, patient=False)
+    client = s3_client.client(endpoint, patient=False)
     tries = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(StoreUnavailable),
         stop=tenacity.stop_after_delay(seconds),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mf_airflow.monitoring import gauges
 from mftasks import records, settings
 from mftasks.published.results import find_best
-from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from mftasks.records import Record
@@ -30,17 +31,17 @@ OF_NETWORK: dict[str, tuple[str, type[Record]]] = {
 
 def of_run(run_id: str, record: Record) -> Headline:
     """Return the key of a run's record, with its figures."""
-    return {"key": run_key(run_id, OF_RUN[type(record)]), **figures(record)}
+    return {"key": keys.run(run_id, OF_RUN[type(record)]), **figures(record)}
 
 
 def of_network(step: str, run_id: str, network: str) -> Headline:
     """Read what a step has written on a network; return its key with its figures."""
     name, kind = OF_NETWORK[step]
-    key = network_key(run_id, network, name)
+    key = keys.network(run_id, network, name)
     with gauges.watching(step):
         workspace = Workspace(settings.read())
         record = workspace.read(key, kind)
-        dataset = workspace.read(run_key(run_id, "download.json"), records.DatasetRef)
+        dataset = workspace.read(keys.run(run_id, "download.json"), records.DatasetRef)
     gauges.emit(record, dataset.name)
     return {"key": key, **figures(record)}
 

@@ -12,7 +12,8 @@ from mf_airflow.tasks import headlines, light_steps
 from mf_airflow.tasks.gpu_step import GpuStepOperator
 from mftasks.errors import InvalidDataset, StoreUnavailable
 from mftasks.records import Evaluation, Manifest, Profile, TrainResult
-from mftasks.store.workspace import Workspace, network_key, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests import finished_run
 from tests.finished_run import RUN
 from tests.mf_airflow.state_store import StateStore
@@ -41,7 +42,7 @@ def test_a_validation_sends_what_the_data_hold_and_how_many_checks_failed(
     run: Workspace, sent: Sent
 ) -> None:
     light_steps.run_step("validate", RUN)
-    profile = run.read(run_key(RUN, "profile.json"), Profile)
+    profile = run.read(keys.run(RUN, "profile.json"), Profile)
     failed = [check for check in profile.checks if not check.passed]
     assert sent == {
         ("mf.data.ratings", "films"): profile.n_ratings,
@@ -87,7 +88,7 @@ def test_an_evaluation_sends_its_rmse_with_the_interval_and_the_baseline(
     run: Workspace, sent: Sent
 ) -> None:
     headlines.of_network("evaluate", RUN, "mlp")
-    made = run.read(network_key(RUN, "mlp", "evaluation.json"), Evaluation)
+    made = run.read(keys.network(RUN, "mlp", "evaluation.json"), Evaluation)
     assert sent == {
         ("mf.evaluate.rmse", "mlp", "films"): made.rmse,
         ("mf.evaluate.rmse_low", "mlp", "films"): made.rmse_interval.low,
@@ -101,7 +102,7 @@ def test_a_publication_sends_when_it_was_and_how_good_the_best_network_is(
     run: Workspace, sent: Sent
 ) -> None:
     light_steps.run_step("publish", RUN)
-    manifest = run.read(run_key(RUN, "manifest.json"), Manifest)
+    manifest = run.read(keys.run(RUN, "manifest.json"), Manifest)
     [best] = [one for one in manifest.scores if one.network == manifest.best]
     tags = (manifest.best, "films", manifest.split_fingerprint[:8], "manual")
     assert sent == {
@@ -116,7 +117,7 @@ def test_a_publication_sends_when_it_was_and_how_good_the_best_network_is(
 
 def test_a_training_sends_nothing_that_its_epochs_have_not_sent(run: Workspace, sent: Sent) -> None:
     headlines.of_network("train", RUN, "mlp")
-    assert run.read(network_key(RUN, "mlp", "train.json"), TrainResult)
+    assert run.read(keys.network(RUN, "mlp", "train.json"), TrainResult)
     assert sent == {}
 
 
@@ -156,7 +157,7 @@ def test_a_record_that_cannot_be_read_back_is_counted_too(
 def test_a_tag_holds_nothing_for_which_airflow_would_drop_the_metric(
     run: Workspace, sent: Sent
 ) -> None:
-    profile = run.read(run_key(RUN, "profile.json"), Profile)
+    profile = run.read(keys.run(RUN, "profile.json"), Profile)
     dataset = msgspec.structs.replace(profile.dataset, name="Ma été, (1)")
     gauges.emit(msgspec.structs.replace(profile, dataset=dataset))
     assert ("mf.data.ratings", "Ma__t____1_") in sent

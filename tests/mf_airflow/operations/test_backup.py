@@ -136,7 +136,7 @@ def test_a_backup_whose_list_leaves_the_folder_is_refused(
 ) -> None:
     listed = (backed_up / "backup.json").read_text()
     (backed_up / "backup.json").write_text(listed.replace("champions/", "../champions/"))
-    with pytest.raises(InvalidDataset, match="leaves the backup's folder"):
+    with pytest.raises(InvalidDataset, match="leaves its folder"):
         restored(backed_up, target, fresh)
 
 

@@ -13,7 +13,8 @@ from airflow.sdk.exceptions import (
 
 from mf_airflow.tasks.gpu_step import GpuStepOperator, child_environment, final_exit_codes
 from mftasks.records import TrainResult
-from mftasks.store.workspace import Workspace, network_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.mf_airflow.state_store import StateStore
 from tests.mf_airflow.tasks.scripts import execute, reports, scripted
 
@@ -24,7 +25,7 @@ def test_a_training_logs_and_stores_its_progress_and_returns_headline_figures(
     caplog.set_level(logging.INFO)
     operator = GpuStepOperator(task_id="train_mlp", step="train", run_id="try-1", network="mlp")
     returned, store = execute(operator)
-    result = split_run.read(network_key("try-1", "mlp", "train.json"), TrainResult)
+    result = split_run.read(keys.network("try-1", "mlp", "train.json"), TrainResult)
     assert returned == {
         "key": "runs/try-1/mlp/train.json",
         "best_epoch": result.best_epoch,

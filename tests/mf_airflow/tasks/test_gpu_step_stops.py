@@ -17,7 +17,8 @@ from airflow.sdk.exceptions import (
 )
 
 from mf_airflow.tasks.gpu_step import ROOT, GpuStepOperator
-from mftasks.store.workspace import Workspace, network_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from tests.mf_airflow.tasks.scripts import execute, scripted
 
 
@@ -98,7 +99,7 @@ def test_a_training_stops_within_three_seconds_of_a_task_process_that_was_killed
         _, alive = psutil.wait_procs(family, timeout=4)
     assert len(family) == 2  # guard and training
     assert alive == []
-    (checkpoint,) = split_run.store.list(network_key("long", "mlp", "checkpoints/"))
+    (checkpoint,) = split_run.store.list(keys.network("long", "mlp", "checkpoints/"))
     assert int(Path(checkpoint).stem) >= 3
 
 
@@ -108,10 +109,11 @@ logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 from mf_airflow.tasks.gpu_step import GpuStepOperator
 from mftasks import settings
 from mftasks.steps import download, plan, split, validate
-from mftasks.store.workspace import Workspace, run_key
+from mftasks.store import keys
+from mftasks.store.workspace import Workspace
 from mftasks.records import RunPlan
 workspace = Workspace(settings.read())
-dataset = workspace.read(run_key("try-1", "plan.json"), RunPlan).dataset
+dataset = workspace.read(keys.run("try-1", "plan.json"), RunPlan).dataset
 plan.plan(workspace, "long", {"dataset": dataset, "networks": ["mlp"], "epochs": 10_000, "patience": 0})
 for step in (download.download, validate.validate, split.split):
     step(workspace, "long")
