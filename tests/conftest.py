@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from mf_airflow.embedded import servers
+from mf_airflow.embedded.servers import S3Server
 from mftasks.data.arrays import Part
 from mftasks.settings import Settings
 from mftasks.store.workspace import Workspace
-from tests import web
+from tests import starts_server, web
 from tests.web import Web
 
-if TYPE_CHECKING:
-    from mf_airflow.embedded.servers import S3Server
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    starts_server.mark(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    with starts_server.refused_unless_marked(item):
+        return (yield)
 
 
 @pytest.fixture
@@ -28,8 +36,6 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Give a running SeaweedFS."""
-    from mf_airflow.embedded import servers
-
     with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs"), bucket="tests") as server:
         yield server
 

@@ -23,6 +23,7 @@ from mf_airflow.embedded import servers
 from mftasks import networks, published
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.server
 CONF = '{"epochs": 2, "overrides": {"resnet": {"epochs": 3}}}'
 
 

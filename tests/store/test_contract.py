@@ -19,7 +19,7 @@ from mftasks.store.workspace import Workspace
 TEXT = "text/plain"
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.server)])
 def store(request: pytest.FixtureRequest) -> Store:
     name = "workspace" if request.param == "file" else "s3_workspace"
     return request.getfixturevalue(name).store
