@@ -1,20 +1,23 @@
 """The exceptions of the pipeline, each with the exit code of its process and whether a retry can help.
 
-MfError                 70  retry   whatever was not foreseen
-├── InvalidPlan         64          a parameter is unknown or impossible
+MfError                     70  retry   whatever was not foreseen
+├── InvalidPlan             64          a parameter is unknown or impossible
 │   ├── UnknownNetwork
 │   ├── BrokenNetwork
 │   └── UnknownDataset
-├── InvalidDataset      65          the data break a rule that training relies on
-├── ChecksumMismatch    65          bytes are not the ones that were promised
-├── TrainingDiverged    65          the loss is no longer finite
-├── MissingRecord       66          a step ran before the one that it builds on
-├── SourceUnavailable   69  retry   no source of the data answers
-├── StoreUnavailable    69  retry   the object store does not answer
-├── DeviceUnavailable   69  retry   a worker's GPUs do not answer
-├── OutOfMemory         71  retry   the host or the device has less memory than the step needs
-├── NoDeviceFree        75  retry   every device is leased
-└── Interrupted         75  retry   stopped by a signal; a checkpoint is in the store
+├── Unusable                65          data, or what was learned from them, cannot be used
+│   ├── InvalidDataset                  the data break a rule that training relies on
+│   ├── ChecksumMismatch                bytes are not the ones that were promised
+│   └── TrainingDiverged                the loss is no longer finite
+├── MissingRecord           66          a step ran before the one that it builds on
+├── Unavailable             69  retry   something outside the pipeline does not answer
+│   ├── SourceUnavailable               no source of the data
+│   ├── StoreUnavailable                the object store
+│   └── DeviceUnavailable               a worker's GPUs
+├── OutOfMemory             71  retry   the host or the device has less memory than the step needs
+└── Postponed               75  retry   the step can go on later
+    ├── NoDeviceFree                    every device is leased
+    └── Interrupted                     stopped by a signal; a checkpoint is in the store
 
 A message says what was wrong, the value, and what would be right.
 """
@@ -29,106 +32,102 @@ LONGEST = 300
 
 
 class MfError(Exception):
-    """Fail for a reason that a person can act on."""
+    """A failure that a person can act on."""
 
     exit_code: ClassVar[int] = 70
     retryable: ClassVar[bool] = True
 
 
 class InvalidPlan(MfError):
-    """Refuse a parameter that is unknown or impossible."""
+    """A parameter that is unknown or impossible."""
 
     exit_code = 64
     retryable = False
 
 
 class UnknownNetwork(InvalidPlan):
-    """Refuse a network that has no file in `mftasks/networks`."""
+    """A network that has no file in `mftasks/networks`."""
 
 
 class BrokenNetwork(InvalidPlan):
-    """Refuse a network whose file cannot be used."""
+    """A network whose file cannot be used."""
 
 
 class UnknownDataset(InvalidPlan):
-    """Refuse a data set that is neither in the catalogue nor a URI."""
+    """A data set that is neither in the catalogue nor a URI."""
 
 
-class InvalidDataset(MfError):
-    """Refuse data that break rules that training relies on; data that cannot be read break one."""
+class Unusable(MfError):
+    """Data, or a result, that the pipeline cannot use however often it tries."""
 
     exit_code = 65
     retryable = False
+
+
+class InvalidDataset(Unusable):
+    """Data that break `n_rules` rules that training relies on; unreadable data break one."""
 
     def __init__(self, message: str, n_rules: int = 1) -> None:
         super().__init__(message)
         self.n_rules = n_rules
 
 
-class ChecksumMismatch(MfError):
-    """Refuse bytes that are not the ones that were promised."""
-
-    exit_code = 65
-    retryable = False
+class ChecksumMismatch(Unusable):
+    """Bytes that are not the ones that were promised."""
 
 
-class TrainingDiverged(MfError):
-    """Stop a training whose loss is no longer finite."""
-
-    exit_code = 65
-    retryable = False
+class TrainingDiverged(Unusable):
+    """A training whose loss is no longer finite."""
 
 
 class MissingRecord(MfError):
-    """Refuse to run a step before the one that it builds on."""
+    """A step that ran before the one that it builds on."""
 
     exit_code = 66
     retryable = False
 
 
-class SourceUnavailable(MfError):
-    """Give up on sources of data that do not answer."""
+class Unavailable(MfError):
+    """Something outside the pipeline that does not answer."""
 
     exit_code = 69
 
 
-class StoreUnavailable(MfError):
-    """Give up on an object store that does not answer."""
-
-    exit_code = 69
+class SourceUnavailable(Unavailable):
+    """Sources of data that do not answer."""
 
 
-class DeviceUnavailable(MfError):
-    """Give up on a worker that is built for GPUs and whose driver does not answer."""
+class StoreUnavailable(Unavailable):
+    """An object store that does not answer."""
 
-    exit_code = 69
+
+class DeviceUnavailable(Unavailable):
+    """A driver that does not answer on a worker that is built for GPUs."""
 
 
 class OutOfMemory(MfError):
-    """Give up on a step that needs more memory than the host or the device has now."""
+    """A step that needs more memory than the host or the device has now."""
 
     exit_code = 71
 
 
-class NoDeviceFree(MfError):
-    """Give up waiting for a device that others hold."""
+class Postponed(MfError):
+    """A step that ended before its work was done, and can go on later."""
 
     exit_code = 75
 
 
-class Interrupted(MfError):
-    """Report that a signal stopped the step; a retry resumes from the checkpoint in the store."""
+class NoDeviceFree(Postponed):
+    """Devices that others held for as long as the step would wait."""
 
-    exit_code = 75
+
+class Interrupted(Postponed):
+    """A signal that stopped the step; a retry resumes from the checkpoint in the store."""
 
 
 def of_exit_code(code: int) -> type[MfError]:
-    """Return the class of the error with which a step's process exited, `MfError` if unknown."""
-    kinds = (
-        *(InvalidPlan, InvalidDataset, MissingRecord),
-        *(SourceUnavailable, OutOfMemory, Interrupted),
-    )
-    return next((kind for kind in kinds if kind.exit_code == code), MfError)
+    """Return the family of errors whose processes exit with `code`, `MfError` if there is none."""
+    return next((kind for kind in MfError.__subclasses__() if kind.exit_code == code), MfError)
 
 
 def quote(value: object) -> str:

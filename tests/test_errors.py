@@ -25,6 +25,7 @@ def test_an_error_has_its_exit_code_and_knows_whether_a_retry_helps(kind, code, 
     assert (kind.exit_code, kind.retryable) == (code, retryable)
     found = errors.of_exit_code(code)
     assert (found.exit_code, found.retryable) == (code, retryable)
+    assert issubclass(kind, found), "an exit code does not say more than it knows"
 
 
 def test_an_unknown_exit_code_is_retried() -> None:

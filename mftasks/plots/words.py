@@ -73,10 +73,10 @@ def best_baseline(evaluation: Evaluation) -> tuple[str, float]:
 
 
 def warnings(run: Report) -> list[str]:
-    """Return what makes the figures doubtful: the parts of the split, and checks of the data."""
+    """Return what a reader should know: networks that are missing, doubtful parts, odd data."""
     checks = [f"{check.name}: {check.detail}" for check in run.profile.checks if not check.passed]
     few = "" if run.evaluations[0].rmse_interval else "too few users took part for intervals"
-    return [*run.split.warnings, *filter(None, [few]), *checks]
+    return [*run.plan.broken.values(), *run.split.warnings, *filter(None, [few]), *checks]
 
 
 def split(ref: SplitRef) -> str:

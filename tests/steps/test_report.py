@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from mftasks.errors import MissingRecord
-from mftasks.records import Evaluation, ReportRef, TrainResult
+from mftasks.records import Evaluation, ReportRef, RunPlan, TrainResult
 from mftasks.steps.report import report
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
@@ -104,6 +104,15 @@ def test_the_report_opens_with_the_answer(workspace: Workspace, record: ReportRe
     assert f"<h1>Best network: {best.network}, RMSE {best.rmse:.4f}</h1>" in page(
         workspace, "report.html"
     )
+
+
+def test_a_network_that_could_not_be_loaded_is_shown_with_its_error(tmp_path: Path) -> None:
+    workspace, key = evaluated_run(tmp_path), keys.run(RUN, "plan.json")
+    error = "network ncf cannot be used: SyntaxError: invalid syntax"
+    plan = replace(workspace.read(key, RunPlan), broken={"ncf": error})
+    workspace.store.put(key, msgspec.json.encode(plan), "application/json")
+    report(workspace, RUN)
+    assert error in page(workspace, "report.html")
 
 
 @pytest.mark.parametrize("name", PAGES)
