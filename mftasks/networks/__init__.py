@@ -3,8 +3,8 @@
 A file `networks/<name>.py` begins with its formula and defines
 
 - `Params`, a frozen struct of the network's own parameters. Each has a default, and `Annotated` gives
-  its bounds, title and description: `Annotated[int, Meta(ge=1, le=8, title="…", description="…")] = 2`.
-  `_parameters.py` describes those that networks share;
+  its bounds and description: `Annotated[int, Meta(ge=1, le=8, description="…")] = 2`. Its title is its
+  name unless `Meta` gives another. `_parameters.py` describes those that networks share;
 - `PRESETS`, a `TrainConfig` for `default` and one for `notebook`;
 - `build(sizes, params, lazy)`, which returns a `HybridBlock` that maps two int32 arrays of shape (B,),
   users and items, to `predicted` and `penalty`, both float32 of shape (B,). `penalty` is the sum of
@@ -14,8 +14,7 @@ A file `networks/<name>.py` begins with its formula and defines
 It imports MXNet inside `build` only, as the DAG, the trigger form and `plan` read the rest. It may also
 define `fit`, with the signature of `training.loop.fit`, if the network does not descend a gradient.
 Nothing else has to be edited: the network and its parameters appear in all of them, the CLI, the report,
-and the tests.
-A file that cannot be used is named with its error, and the other networks train.
+and the tests. A file that cannot be used is named with its error, and the other networks train.
 """
 
 from __future__ import annotations

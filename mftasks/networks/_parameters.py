@@ -8,42 +8,19 @@ from msgspec import Meta
 
 from mftasks.records import Fraction, Width
 
-Factors = Annotated[
-    Width, Meta(title="Factors", description="The length of the embeddings of users and items.")
-]
-Hidden = Annotated[
-    Width, Meta(title="Hidden", description="The number of units of the dense layers.")
-]
-Dropout = Annotated[
-    Fraction, Meta(title="Dropout", description="The share of units that each batch drops.")
-]
-Biases = Annotated[
-    bool, Meta(title="Biases", description="A bias is learnt for each user and each item.")
-]
-Center = Annotated[
-    bool, Meta(title="Center", description="The difference from the mean rating is predicted.")
-]
+Factors = Annotated[Width, Meta(description="The length of the embeddings of users and items.")]
+Hidden = Annotated[Width, Meta(description="The number of units of the dense layers.")]
+Dropout = Annotated[Fraction, Meta(description="The share of units that each batch drops.")]
+Biases = Annotated[bool, Meta(description="A bias is learnt for each user and each item.")]
+Center = Annotated[bool, Meta(description="The difference from the mean rating is predicted.")]
 EmbeddingScale = Annotated[
-    float,
-    Meta(gt=0, le=10),
-    Meta(
-        title="Embedding scale",
-        description="Embeddings start evenly within their centre ± this.",
-    ),
+    float, Meta(gt=0, le=10, description="Embeddings start evenly within their centre ± this.")
 ]
 DenseScale = Annotated[
     float,
-    Meta(ge=0, le=10),
-    Meta(
-        title="Dense scale",
-        description="Dense weights start evenly within ± this; at 0, as Glorot's.",
-    ),
+    Meta(ge=0, le=10, description="Dense weights start evenly within ± this; at 0, as Glorot's."),
 ]
 DenseRate = Annotated[
     float,
-    Meta(gt=0, le=1000),
-    Meta(
-        title="Dense rate",
-        description="Dense layers learn at this many times the learning rate.",
-    ),
+    Meta(gt=0, le=1000, description="Dense layers learn at this many times the learning rate."),
 ]

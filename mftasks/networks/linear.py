@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mftasks.networks import NOTEBOOK
-from mftasks.networks._parameters import Biases, Center, EmbeddingScale, Factors
+from mftasks.networks import _parameters as shared
 from mftasks.records import TrainConfig
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What shapes the network."""
 
-    factors: Factors = 64
-    biases: Biases = True
-    center: Center = True
-    embedding_scale: EmbeddingScale = 0.03
+    factors: shared.Factors = 64
+    biases: shared.Biases = True
+    center: shared.Center = True
+    embedding_scale: shared.EmbeddingScale = 0.03
 
 
 PRESETS = {

@@ -11,15 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from mftasks.networks import NOTEBOOK
-from mftasks.networks._parameters import (
-    Biases,
-    Center,
-    DenseRate,
-    DenseScale,
-    EmbeddingScale,
-    Factors,
-    Hidden,
-)
+from mftasks.networks import _parameters as shared
 from mftasks.records import TrainConfig
 
 if TYPE_CHECKING:
@@ -33,18 +25,16 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     they have learnt anything.
     """
 
-    factors: Factors = 64
-    hidden: Hidden = 64
-    biases: Biases = True
-    center: Center = True
+    factors: shared.Factors = 64
+    hidden: shared.Hidden = 64
+    biases: shared.Biases = True
+    center: shared.Center = True
     embedding_center: Annotated[
-        float,
-        Meta(ge=-10, le=10),
-        Meta(title="Embedding centre", description="Embeddings start around this number."),
+        float, Meta(ge=-10, le=10, description="Embeddings start around this number.")
     ] = 0.4
-    embedding_scale: EmbeddingScale = 0.03
-    dense_scale: DenseScale = 0.0
-    dense_rate: DenseRate = 0.2
+    embedding_scale: shared.EmbeddingScale = 0.03
+    dense_scale: shared.DenseScale = 0.0
+    dense_rate: shared.DenseRate = 0.2
 
 
 PRESETS = {

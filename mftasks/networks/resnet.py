@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mftasks.networks import NOTEBOOK
-from mftasks.networks._parameters import (
-    Biases,
-    Center,
-    DenseRate,
-    DenseScale,
-    Dropout,
-    EmbeddingScale,
-    Factors,
-    Hidden,
-)
+from mftasks.networks import _parameters as shared
 from mftasks.records import TrainConfig
 
 if TYPE_CHECKING:
@@ -35,14 +26,14 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     there.
     """
 
-    factors: Factors = 64
-    hidden: Hidden = 64
-    dropout: Dropout = 0.4
-    biases: Biases = True
-    center: Center = True
-    embedding_scale: EmbeddingScale = 0.03
-    dense_scale: DenseScale = 0.05
-    dense_rate: DenseRate = 0.01
+    factors: shared.Factors = 64
+    hidden: shared.Hidden = 64
+    dropout: shared.Dropout = 0.4
+    biases: shared.Biases = True
+    center: shared.Center = True
+    embedding_scale: shared.EmbeddingScale = 0.03
+    dense_scale: shared.DenseScale = 0.05
+    dense_rate: shared.DenseRate = 0.01
 
 
 PRESETS = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -23,7 +23,6 @@ from mftasks.records import DeviceKind, SplitConfig, Strategy, TrainConfig
 DAY = r"\d{4}-\d{2}-\d{2}"
 TIME = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
 MOMENT = rf"^{DAY}({TIME}(Z|[+-]\d{{2}}:\d{{2}})?)?$"
-EXACT = 2**53  # beyond, not every whole number is a float
 
 
 class General(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,21 +37,18 @@ class General(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "ml-100k"
     networks: Annotated[
-        tuple[str, ...] | None,
-        Meta(title="Networks", description="The networks to train. Empty: all of them."),
+        tuple[str, ...] | None, Meta(description="The networks to train. Empty: all of them.")
     ] = None
     preset: Annotated[
         Literal["default", "notebook"],
         Meta(
-            title="Preset",
             description="Where empty fields are taken from. default: chosen on validation data. "
-            "notebook: the settings of the original notebook, without validation.",
+            "notebook: the settings of the original notebook, without validation."
         ),
     ] = "default"
     split: Annotated[
         Strategy | None,
         Meta(
-            title="Split",
             description="canonical: a fold of ml-100k. hash: a rating keeps its part when the data "
             "grow. temporal: test on what came last. Empty: canonical for ml-100k, else hash.",
             extra_json_schema={"section": "Split"},
@@ -61,16 +57,15 @@ class General(msgspec.Struct, frozen=True, kw_only=True):
     device: Annotated[
         DeviceKind,
         Meta(
-            title="Device",
             description="auto: a GPU if the worker has one, the CPU if it has none.",
             extra_json_schema={"section": "Training"},
         ),
     ] = "auto"
     devices: Annotated[
         int,
-        Meta(ge=1, le=64),
         Meta(
-            title="Devices",
+            ge=1,
+            le=64,
             description="The number of devices of each training; they share every batch.",
             extra_json_schema={"section": "Training"},
         ),
@@ -78,14 +73,13 @@ class General(msgspec.Struct, frozen=True, kw_only=True):
     overrides: Annotated[
         dict[str, dict[str, Any]],
         Meta(
-            title="Overrides",
             description='Parameters of one network: {"mlp": {"epochs": 5}}. They win over all others.',
             extra_json_schema={"section": "Network"},
         ),
     ] = {}
 
 
-class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+class Chosen(NamedTuple):
     """What was given, by where it belongs; `network` is of several networks, and not yet checked."""
 
     general: General
@@ -97,23 +91,15 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 def parse(given: Mapping[str, Any]) -> Chosen:
     """Check what a person gave; raises `InvalidPlan` with a suggestion."""
     own = schemas.read_own_schemas(networks.survey()[0])
-    kinds = {
-        "general": schemas.read_schemas(General),
-        "split": schemas.read_schemas(SplitConfig),
-        "training": schemas.read_schemas(TrainConfig),
-        "network": own,
-    }
-    refuse_unknown(given, [name for fields in kinds.values() for name in fields])
-    asked = {
-        kind: {name: given[name] for name in fields if given.get(name) is not None}
-        for kind, fields in kinds.items()
-    }
-    return Chosen(
-        general=General(**convert(asked["general"], General)),
-        split=convert(asked["split"], SplitConfig),
-        training=convert(asked["training"], TrainConfig),
-        network=asked["network"],
+    known = {kind: schemas.read_schemas(kind) for kind in (General, SplitConfig, TrainConfig)}
+    refuse_unknown(given, [name for fields in (*known.values(), own) for name in fields])
+    asked = {name: value for name, value in given.items() if value is not None}
+    general, split, training = (
+        convert({name: asked[name] for name in fields if name in asked}, kind)
+        for kind, fields in known.items()
     )
+    network = {name: value for name, value in asked.items() if name in own}
+    return Chosen(General(**general), split, training, network)
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str], of: str = "") -> None:
@@ -126,10 +112,10 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], of: str = "") -> 
 
 def convert(values: Mapping[str, Any], kind: type[msgspec.Struct], of: str = "") -> dict[str, Any]:
     """Return values in the types of the fields of `kind`; raises `InvalidPlan` for what cannot be."""
-    known = schemas.read_schemas(kind)
+    known = schemas.read_fields(kind)
     types = {field.name: field.type for field in msgspec.structs.fields(kind)}
     return {
-        name: _convert_value(f"{of}{name}", value, types[name], known.get(name, {}))
+        name: _convert_value(f"{of}{name}", value, types[name], known[name])
         for name, value in values.items()
     }
 
@@ -138,17 +124,12 @@ def _convert_value(name: str, value: Any, kind: Any, schema: Mapping[str, Any]) 
     try:
         if schema.get("format") == "date-time":
             return _parse_moment(value)
-        return msgspec.convert(_make_whole(value), kind)
-    except (msgspec.ValidationError, ValueError, TypeError) as error:
-        must = f"it must be {schemas.describe(schema)}" if schema else str(error)
-        raise InvalidPlan(f"{name} cannot be {quote(value)}: {must}") from None
-
-
-def _make_whole(value: Any) -> Any:
-    """Return 5 for 5.0: a form of JSON knows one kind of number only."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
-        return int(value)
-    return value
+        if isinstance(value, float) and value.is_integer():
+            return msgspec.convert(int(value), kind)  # a form of JSON knows one kind of number only
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, ValueError, TypeError):
+        must = schemas.describe(schema)
+        raise InvalidPlan(f"{name} cannot be {quote(value)}: it must be {must}") from None
 
 
 def _parse_moment(value: Any) -> datetime:

@@ -5,7 +5,7 @@ python -m mftasks parameters
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,11 +34,16 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 def list_choices() -> list[Choice]:
     """Return every parameter, section by section."""
     usable, _ = networks.survey()
+    groups = {
+        "": schemas.read_schemas(General),
+        "Split": schemas.read_schemas(SplitConfig),
+        "Training": schemas.read_schemas(TrainConfig),
+        "Network": schemas.read_own_schemas(usable),
+    }
     found = [
-        *_describe(schemas.read_schemas(General), "", usable, with_default=True),
-        *_describe(schemas.read_schemas(SplitConfig), "Split", usable),
-        *_describe(schemas.read_schemas(TrainConfig), "Training", usable),
-        *_describe(schemas.read_own_schemas(usable), "Network", usable),
+        _describe(name, schema, section, usable)
+        for section, fields in groups.items()
+        for name, schema in fields.items()
     ]
     return sorted(found, key=lambda one: SECTIONS.index(one.section))
 
@@ -57,61 +62,46 @@ def _describe_default(choice: Choice) -> str:
 
 
 def _describe(
-    fields: Mapping[str, dict[str, Any]],
-    section: str,
-    usable: Mapping[str, Network],
-    *,
-    with_default: bool = False,
-) -> Iterator[Choice]:
-    for name, full in fields.items():
-        schema = dict(full)
-        default = schema.pop("default", None)
-        text = [schema.pop("description", ""), _describe_defaults(name, usable)]
-        yield Choice(
-            name=name,
-            title=schema.pop("title"),
-            description=" ".join(filter(None, text)),
-            section=schema.pop("section", section),
-            default=default if with_default else None,
-            schema=schema,
-        )
+    name: str, schema: dict[str, Any], section: str, usable: Mapping[str, Network]
+) -> Choice:
+    default = schema.pop("default", None)
+    text = [schema.pop("description", ""), _describe_empty(name, usable)]
+    return Choice(
+        name=name,
+        title=schema.pop("title"),
+        description=" ".join(filter(None, text)),
+        default=None if section else default,
+        section=schema.pop("section", section),
+        schema=schema,
+    )
 
 
-def _describe_defaults(name: str, usable: Mapping[str, Network]) -> str:
+def _describe_empty(name: str, usable: Mapping[str, Network]) -> str:
     """Return what an empty field stands for, such as `Empty: 12 for mlp and resnet, 10 for linear`."""
-    default, notebook = (_find_defaults(name, usable, preset) for preset in networks.PRESET_NAMES)
+    default, notebook = (_describe_preset(name, usable, one) for one in networks.PRESET_NAMES)
     if not default:
         return ""
-    every = len(default) == len(usable)
-    text = f"Empty: {_describe_values(default, every)}"
-    if notebook == default:
-        return f"{text}."
-    return f"{text}; notebook: {_describe_values(notebook, every)}."
+    return (
+        f"Empty: {default}." if notebook == default else f"Empty: {default}; notebook: {notebook}."
+    )
 
 
-def _find_defaults(name: str, usable: Mapping[str, Network], preset: str) -> dict[str, Any]:
-    """Return the value that each network has for a parameter, if it has one."""
-    found = {}
+def _describe_preset(name: str, usable: Mapping[str, Network], preset: str) -> str:
+    """Name the networks of each value that a parameter has, unless all have the same one."""
+    by_value: dict[str, list[str]] = {}
     for network, module in usable.items():
         config = module.PRESETS[preset]
-        own = msgspec.to_builtins(msgspec.convert(config.params, module.Params))
-        values = {**msgspec.to_builtins(config), **own}
+        params = msgspec.to_builtins(msgspec.convert(config.params, module.Params))
+        values = msgspec.to_builtins(config) | params
         if name in values:
-            found[network] = values[name]
-    return found
-
-
-def _describe_values(values: Mapping[str, Any], every: bool) -> str:
-    """Name the networks of each value, unless `every` network has the same one."""
-    by_value: dict[str, list[str]] = {}
-    for network, value in values.items():
-        by_value.setdefault(_describe_value(value), []).append(network)
-    if every and len(by_value) == 1:
+            by_value.setdefault(_describe_value(values[name]), []).append(network)
+    if list(by_value.values()) == [list(usable)]:
         return next(iter(by_value))
     return ", ".join(f"{value} for {' and '.join(who)}" for value, who in by_value.items())
 
 
 def _describe_value(value: Any) -> str:
+    """Return a value as people read it: yes or no, and a number without needless digits."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,16 +11,44 @@ if TYPE_CHECKING:
     from mftasks.networks import Network
 
 WORDS = ("title", "description")
+NOUNS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "text",
+    "array": "a list",
+    "object": "an object of objects",
+}
+WIDEST = {"minimum": min, "exclusiveMinimum": min, "maximum": max, "exclusiveMaximum": max}
+BOUNDS = {
+    "minimum": "from",
+    "exclusiveMinimum": "above",
+    "maximum": "to",
+    "exclusiveMaximum": "and below",
+}
+
+
+def read_fields(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each field; its title is its name unless it has one of its own."""
+    properties = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
+    return {
+        name: {"title": name.replace("_", " ").capitalize(), **_flatten(field)}
+        for name, field in properties.items()
+    }
 
 
 def read_schemas(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
-    """Return the JSON schema of each field that has a title."""
-    return {name: schema for name, schema in _read_fields(kind).items() if "title" in schema}
+    """Return the JSON schema of each field that a person may choose: it has a description."""
+    return {name: one for name, one in read_fields(kind).items() if "description" in one}
 
 
-def _read_fields(kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
-    properties = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
-    return {name: _flatten(field) for name, field in properties.items()}
+def read_own_schemas(usable: Mapping[str, Network]) -> dict[str, dict[str, Any]]:
+    """Return the schema of each parameter of a network, wide enough for all networks that have it."""
+    found: dict[str, dict[str, Any]] = {}
+    for network in usable.values():
+        for name, schema in read_fields(network.Params).items():
+            found[name] = _widen(found[name], schema) if name in found else schema
+    return found
 
 
 def _flatten(field: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,27 +60,12 @@ def _flatten(field: Mapping[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def read_own_schemas(usable: Mapping[str, Network]) -> dict[str, dict[str, Any]]:
-    """Return the schema of each parameter of a network, wide enough for all networks that have it."""
-    found: dict[str, dict[str, Any]] = {}
-    for network in usable.values():
-        for name, field in _read_fields(network.Params).items():
-            schema = {"title": name.replace("_", " ").capitalize(), **field}
-            found[name] = _widen(found[name], schema) if name in found else schema
-    return found
-
-
 def _widen(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return a schema that takes what either takes, in the words of the first."""
     same = {key: value for key, value in one.items() if key in WORDS or other.get(key) == value}
     if (one.get("type"), "enum" in one) != (other.get("type"), "enum" in other):
         return {key: value for key, value in same.items() if key in WORDS}
-    widest = {"minimum": min, "exclusiveMinimum": min, "maximum": max, "exclusiveMaximum": max}
-    both = {
-        key: pick(one[key], other[key])
-        for key, pick in widest.items()
-        if key in one and key in other
-    }
+    both = {key: WIDEST[key](one[key], other[key]) for key in WIDEST if key in one and key in other}
     if "enum" in one:
         both["enum"] = list(dict.fromkeys([*one["enum"], *other["enum"]]))
     return same | both
@@ -64,29 +77,5 @@ def describe(schema: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(map(str, schema["enum"]))
     if schema.get("format") == "date-time":
         return "a moment such as 1998-04-01 or 1998-04-01T12:00:00Z"
-    kind = schema.get("type", "anything")
-    noun = {
-        "integer": "a whole number",
-        "number": "a number",
-        "boolean": "true or false",
-        "string": "text",
-        "array": "a list",
-        "object": "an object of objects",
-    }.get(kind if isinstance(kind, str) else "", "a value")
-    return noun + "".join(_describe_bounds(schema))
-
-
-def _describe_bounds(schema: Mapping[str, Any]) -> Iterator[str]:
-    words = {
-        "minimum": "from",
-        "exclusiveMinimum": "above",
-        "maximum": "to",
-        "exclusiveMaximum": "and below",
-    }
-    return (
-        f" {word} {_drop_zeros(schema[bound])}" for bound, word in words.items() if bound in schema
-    )
-
-
-def _drop_zeros(bound: float) -> str:
-    return f"{int(bound) if float(bound).is_integer() else bound:,}"
+    bounds = (f" {word} {schema[key]:,.16g}" for key, word in BOUNDS.items() if key in schema)
+    return NOUNS.get(schema.get("type", ""), "a value") + "".join(bounds)
