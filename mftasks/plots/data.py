@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bokeh.models import ColumnDataSource, DatetimeTicker, FactorRange
 
@@ -16,37 +16,30 @@ if TYPE_CHECKING:
 
     from mftasks.records import Histogram, Profile
 
-BAR = style.COLOURS[0]
+MONTH = timedelta(days=27)  # as wide as a month's bar
 
 
 def ratings(profile: Profile) -> figure:
     """Draw how often each rating was given."""
     counts = profile.rating_counts
+    columns = {
+        "x": list(counts),
+        "n": list(counts.values()),
+        "share": [n / profile.n_ratings for n in counts.values()],
+    }
     plot = style.canvas("rating", "ratings", height=260, x_range=FactorRange(factors=list(counts)))
-    source = ColumnDataSource(
-        {
-            "rating": list(counts),
-            "n": list(counts.values()),
-            "share": [n / max(profile.n_ratings, 1) for n in counts.values()],
-        }
-    )
-    bars = plot.vbar("rating", top="n", source=source, width=0.8, color=BAR)
-    tooltips = [("rating", "@rating"), ("ratings", "@n{0,0}"), ("share", "@share{0.0%}")]
-    style.hover(plot, tooltips, [bars])
-    return _counting(plot)
+    tooltips = [("rating", "@x"), ("ratings", "@n{0,0}"), ("share", "@share{0.0%}")]
+    return _draw_bars(plot, columns, tooltips)
 
 
 def activity(histogram: Histogram, what: str) -> figure:
     """Draw how many users or items have how many ratings."""
     spans = [_span(low, high) for low, high in itertools.pairwise(histogram.edges)]
-    plot = style.canvas(
-        f"ratings of the {what.rstrip('s')}", what, height=260, x_range=FactorRange(factors=spans)
-    )
+    title = f"ratings of the {what.rstrip('s')}"
+    plot = style.canvas(title, what, height=260, x_range=FactorRange(factors=spans))
     plot.xaxis.major_label_orientation = 0.6
-    source = ColumnDataSource({"span": spans, "n": list(histogram.counts)})
-    bars = plot.vbar("span", top="n", source=source, width=0.8, color=BAR)
-    style.hover(plot, [("ratings", "@span"), (what, "@n{0,0}")], [bars])
-    return _counting(plot)
+    columns = {"x": spans, "n": list(histogram.counts)}
+    return _draw_bars(plot, columns, [("ratings", "@x"), (what, "@n{0,0}")])
 
 
 def _span(low: float, high: float) -> str:
@@ -57,25 +50,25 @@ def _span(low: float, high: float) -> str:
 
 def months(profile: Profile) -> figure:
     """Draw how many ratings came in each month."""
-    starts = [
-        datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC) for month in profile.ratings_per_month
-    ]
+    counts = profile.ratings_per_month
+    starts = [datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC) for month in counts]
+    columns = {
+        "month": list(counts),
+        "x": [start + MONTH / 2 for start in starts],
+        "n": list(counts.values()),
+    }
     plot = style.canvas("", "ratings a month", height=260, x_axis_type="datetime")
     plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=4)
-    source = ColumnDataSource(
-        {
-            "month": list(profile.ratings_per_month),
-            "start": starts,
-            "end": [start + timedelta(days=27) for start in starts],
-            "n": list(profile.ratings_per_month.values()),
-        }
-    )
-    bars = plot.quad(left="start", right="end", bottom=0, top="n", source=source, color=BAR)
-    style.hover(plot, [("month", "@month"), ("ratings", "@n{0,0}")], [bars])
-    return _counting(plot)
+    return _draw_bars(plot, columns, [("month", "@month"), ("ratings", "@n{0,0}")], MONTH)
 
 
-def _counting(plot: figure) -> figure:
+def _draw_bars(
+    plot: figure, columns: dict[str, Any], tooltips: list[tuple[str, str]], width: Any = 0.8
+) -> figure:
+    """Draw a bar of height `n` at each `x` of the columns."""
+    source = ColumnDataSource(columns)
+    bars = plot.vbar("x", top="n", source=source, width=width, color=style.COLOURS[0])
+    style.hover(plot, tooltips, [bars])
     plot.y_range.start = 0  # type: ignore[attr-defined]
     plot.yaxis.formatter.use_scientific = False  # type: ignore[attr-defined]
     plot.xgrid.grid_line_color = None

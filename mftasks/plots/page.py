@@ -5,7 +5,6 @@ A page is one file that needs no network: style, script, plots and Bokeh itself 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,7 +37,7 @@ def report(run: Report) -> bytes:
     """Return report.html: the answer first, then how it came about, the networks and the data."""
     look = _look(run)
     plots = {
-        **_compared(run, look),
+        **_compare(run, look),
         "residuals": scores.residuals(run.evaluations, look),
         "by_rating": scores.by_rating(run.evaluations, look),
         "by_activity": scores.by_activity(run.evaluations, look),
@@ -54,14 +53,14 @@ def report(run: Report) -> bytes:
 def comparison(run: Report) -> bytes:
     """Return comparison.html: RMSE against training time, final RMSE, and every epoch's figures."""
     look = _look(run)
-    return _page("comparison.html", run, look, _compared(run, look))
+    return _page("comparison.html", run, look, _compare(run, look))
 
 
 def _look(run: Report) -> style.Look:
     return style.Look([result.config.network for result in run.results])
 
 
-def _compared(run: Report, look: style.Look) -> dict[str, figure]:
+def _compare(run: Report, look: style.Look) -> dict[str, figure]:
     return {
         "training": training.comparison(run.results, run.evaluations, look),
         "final": scores.final(run.evaluations, look),
@@ -71,34 +70,27 @@ def _compared(run: Report, look: style.Look) -> dict[str, figure]:
 def _page(template: str, run: Report, look: style.Look, plots: dict[str, figure]) -> bytes:
     script, parts = components({**plots})
     validated = all(result.history[0].valid_rmse is not None for result in run.results)
-    rows = sorted(_rows(run, look), key=_deciding(validated))
+    rows = sorted(_rows(run, look), key=_rank)
     best = next(row for row in rows if row.network == run.best)
-    text = (
-        _environment()
-        .get_template(template)
-        .render(
-            run=run,
-            rows=rows,
-            best=best,
-            headline=words.headline(best.evaluation, run.evaluations),
-            summary=words.summary(best.evaluation, run.evaluations, run.profile.dataset.name),
-            in_words=", ".join(f"{row.network} {row.evaluation.rmse:.4f}" for row in rows),
-            split_in_words=words.split(run.split),
-            warnings=words.warnings(run),
-            baselines=dict(sorted(best.evaluation.baselines.items(), key=lambda one: one[1])),
-            chosen=words.chosen(best.evaluation, validated),
-            validated=validated,
-            longest=max(result.seconds for result in run.results),
-            cpu=sum(result.cpu_seconds for result in run.results),
-            plots={name: Markup(part) for name, part in parts.items()},
-            library=Markup(Resources(mode="inline", components=["bokeh"]).render_js()),
-            script=Markup(script),
-            colours=style.COLOURS,
-            colours_on_black=style.COLOURS_ON_BLACK,
-            ink=style.INK,
-            faint=style.FAINT,
-            paper=style.PAPER,
-        )
+    page = _environment().get_template(template)
+    text = page.render(
+        run=run,
+        rows=rows,
+        best=best,
+        headline=words.headline(best.evaluation, run.evaluations),
+        summary=words.summary(best.evaluation, run.evaluations, run.profile.dataset.name),
+        in_words=", ".join(f"{row.network} {row.evaluation.rmse:.4f}" for row in rows),
+        split_in_words=words.split(run.split),
+        warnings=words.warnings(run),
+        baselines=dict(sorted(best.evaluation.baselines.items(), key=lambda one: one[1])),
+        chosen=words.chosen(best.evaluation, validated),
+        validated=validated,
+        longest=max(result.seconds for result in run.results),
+        cpu=sum(result.cpu_seconds for result in run.results),
+        plots={name: Markup(part) for name, part in parts.items()},
+        library=Markup(Resources(mode="inline", components=["bokeh"]).render_js()),
+        script=Markup(script),
+        style=style,
     )
     return text.encode()
 
@@ -119,11 +111,9 @@ def _rows(run: Report, look: style.Look) -> list[Row]:
     ]
 
 
-def _deciding(validated: bool) -> Callable[[Row], float]:
-    """Return what the networks are ordered by: the figure that the best one was chosen by."""
-    if validated:
-        return lambda row: row.valid_rmse or 0.0
-    return lambda row: row.evaluation.rmse
+def _rank(row: Row) -> float:
+    """Return the figure that the best network was chosen by."""
+    return row.evaluation.rmse if row.valid_rmse is None else row.valid_rmse
 
 
 def _environment() -> Environment:

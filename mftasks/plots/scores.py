@@ -27,24 +27,20 @@ def final(evaluations: Sequence[Evaluation], look: Look) -> figure:
         "test RMSE",
         "",
         height=70 + 44 * len(names),
-        x_range=_room(evaluations),
+        x_range=_choose_range(evaluations),
         y_range=FactorRange(factors=names),
     )
     plot.ygrid.grid_line_color = None
     drawn = [_draw_interval(plot, evaluation, look) for evaluation in evaluations]
-    guesses = ColumnDataSource(
-        {
-            "name": list(baselines),
-            "rmse": list(baselines.values()),
-            "text": [f"{rmse:.4f}" for rmse in baselines.values()],
-        }
-    )
-    drawn.append(
-        plot.scatter(
-            "rmse", "name", source=guesses, marker="diamond", size=11, fill_alpha=0, color=style.INK
-        )
-    )
-    _write(plot, guesses, "rmse")
+    columns = {
+        "name": list(baselines),
+        "rmse": list(baselines.values()),
+        "text": [f"{rmse:.4f}" for rmse in baselines.values()],
+    }
+    guesses = ColumnDataSource(columns)
+    hollow: dict[str, Any] = {"marker": "diamond", "size": 11, "fill_alpha": 0, "color": style.INK}
+    drawn.append(plot.scatter("rmse", "name", source=guesses, **hollow))
+    _add_text(plot, guesses, "rmse")
     style.hover(plot, [("", "@name"), ("test RMSE", "@rmse{0.0000}")], drawn)
     return plot
 
@@ -52,34 +48,22 @@ def final(evaluations: Sequence[Evaluation], look: Look) -> figure:
 def _draw_interval(plot: figure, evaluation: Evaluation, look: Look) -> Any:
     interval, colour = evaluation.rmse_interval, look.colour(evaluation.network)
     low, high = (interval.low, interval.high) if interval else (evaluation.rmse, evaluation.rmse)
-    source = ColumnDataSource(
-        {
-            "name": [evaluation.network],
-            "rmse": [evaluation.rmse],
-            "low": [low],
-            "high": [high],
-            "text": [f"{evaluation.rmse:.4f}"],
-        }
-    )
-    plot.segment("low", "name", "high", "name", source=source, color=colour, line_width=3)
+    columns = {
+        "name": [evaluation.network],
+        "rmse": [evaluation.rmse],
+        "low": [low],
+        "high": [high],
+        "text": [f"{evaluation.rmse:.4f}"],
+    }
+    paint: dict[str, Any] = {"source": ColumnDataSource(columns), "color": colour}
+    plot.segment("low", "name", "high", "name", line_width=3, **paint)
     for end in ("low", "high"):
-        plot.scatter(
-            end,
-            "name",
-            source=source,
-            marker="dash",
-            angle=1.5708,
-            size=14,
-            color=colour,
-            line_width=3,
-        )
-    _write(plot, source, "high")
-    return plot.scatter(
-        "rmse", "name", source=source, marker=look.marker(evaluation.network), size=11, color=colour
-    )
+        plot.scatter(end, "name", marker="dash", angle=1.5708, size=14, line_width=3, **paint)
+    _add_text(plot, paint["source"], "high")
+    return plot.scatter("rmse", "name", marker=look.marker(evaluation.network), size=11, **paint)
 
 
-def _write(plot: figure, source: ColumnDataSource, after: str) -> None:
+def _add_text(plot: figure, source: ColumnDataSource, after: str) -> None:
     plot.text(
         after,
         "name",
@@ -93,7 +77,7 @@ def _write(plot: figure, source: ColumnDataSource, after: str) -> None:
     )
 
 
-def _room(evaluations: Sequence[Evaluation]) -> tuple[float, float]:
+def _choose_range(evaluations: Sequence[Evaluation]) -> tuple[float, float]:
     """Return the range of x in which the figures beside the points fit, on a phone too."""
     ends = [one.rmse for one in evaluations]
     for interval in (one.rmse_interval for one in evaluations):
@@ -104,27 +88,19 @@ def _room(evaluations: Sequence[Evaluation]) -> tuple[float, float]:
 
 
 def residuals(evaluations: Sequence[Evaluation], look: Look) -> figure:
-    """Draw how rating − predicted is spread over the test part, a line a network."""
+    """Draw how rating − predicted is spread over the test part, one line per network."""
     plot = style.canvas("rating − predicted", "share of test ratings")
     plot.yaxis.formatter = NumeralTickFormatter(format="0%")
     entries = []
     for evaluation in evaluations:
         counts, edges = evaluation.residuals.counts, evaluation.residuals.edges
-        total = max(sum(counts), 1)
-        source = ColumnDataSource(
-            {
-                "middle": [(low + high) / 2 for low, high in itertools.pairwise(edges)],
-                "share": [count / total for count in counts],
-            }
-        )
-        line = plot.step(
-            "middle",
-            "share",
-            source=source,
-            mode="center",
-            line_width=2,
-            color=look.colour(evaluation.network),
-        )
+        columns = {
+            "middle": [(low + high) / 2 for low, high in itertools.pairwise(edges)],
+            "share": [count / sum(counts) for count in counts],
+        }
+        paint: dict[str, Any] = {"color": look.colour(evaluation.network), "line_width": 2}
+        source = ColumnDataSource(columns)
+        line = plot.step("middle", "share", source=source, mode="center", **paint)
         entries.append((evaluation.network, [line]))
     style.legend(plot, entries)
     return plot
@@ -133,33 +109,32 @@ def residuals(evaluations: Sequence[Evaluation], look: Look) -> figure:
 def by_rating(evaluations: Sequence[Evaluation], look: Look) -> figure:
     """Draw the RMSE for each value of the rating."""
     groups = {evaluation.network: evaluation.by_rating for evaluation in evaluations}
-    return _by_group("the rating", groups, look)
+    return _draw_groups("the rating", groups, look)
 
 
 def by_activity(evaluations: Sequence[Evaluation], look: Look) -> figure:
     """Draw the RMSE by how many ratings of the user training has seen."""
     groups = {evaluation.network: evaluation.by_activity for evaluation in evaluations}
-    return _by_group("ratings of the user in the train part", groups, look)
+    return _draw_groups("ratings of the user in the train part", groups, look)
 
 
-def _by_group(x_title: str, groups: dict[str, tuple[Group, ...]], look: Look) -> figure:
+def _draw_groups(x_title: str, groups: dict[str, tuple[Group, ...]], look: Look) -> figure:
     labels = [group.label for group in next(iter(groups.values()))]
     plot = style.canvas(x_title, "RMSE", x_range=FactorRange(factors=labels))
     entries = []
     for network, rows in groups.items():
-        source = ColumnDataSource(
-            {
-                "network": [network] * len(rows),
-                "label": [row.label for row in rows],
-                "rmse": [row.rmse for row in rows],
-                "n": [row.n_ratings for row in rows],
-            }
-        )
-        colour = look.colour(network)
-        line = plot.line("label", "rmse", source=source, color=colour, line_width=1.5)
-        dots = plot.scatter(
-            "label", "rmse", source=source, color=colour, marker=look.marker(network), size=9
-        )
+        columns = {
+            "network": [network] * len(rows),
+            "label": [row.label for row in rows],
+            "rmse": [row.rmse for row in rows],
+            "n": [row.n_ratings for row in rows],
+        }
+        paint: dict[str, Any] = {
+            "source": ColumnDataSource(columns),
+            "color": look.colour(network),
+        }
+        line = plot.line("label", "rmse", line_width=1.5, **paint)
+        dots = plot.scatter("label", "rmse", marker=look.marker(network), size=9, **paint)
         tooltips = [("network", "@network"), (x_title, "@label"), ("RMSE", "@rmse{0.0000}")]
         style.hover(plot, [*tooltips, ("test ratings", "@n{0,0}")], [dots])
         entries.append((network, [line, dots]))

@@ -1,4 +1,4 @@
-"""How every picture looks: colours that the colour-blind can tell apart, sizes, and tools.
+"""How every picture looks: colours that the colour-blind can distinguish, sizes, and tools.
 
 Pictures are drawn for a light page; on a dark one page.js repaints all that has one of these colours.
 """
@@ -22,7 +22,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 
 
 class Look:
-    """Give each network the same colour and marker in every picture of a run."""
+    """The colour and the marker of each network, the same in every picture of a run."""
 
     def __init__(self, networks: list[str]) -> None:
         self._turns = {network: turn for turn, network in enumerate(networks)}
@@ -66,9 +66,9 @@ def canvas(x_title: str, y_title: str, *, height: int = 320, **options: Any) -> 
     return plot
 
 
-def hover(plot: figure, tooltips: list[tuple[str, str]], renderers: list[Any], **how: Any) -> None:
+def hover(plot: figure, tooltips: list[tuple[str, str]], renderers: list[Any]) -> None:
     """Show `tooltips` for the nearest point of `renderers`."""
-    plot.add_tools(HoverTool(tooltips=tooltips, renderers=renderers, **how))
+    plot.add_tools(HoverTool(tooltips=tooltips, renderers=renderers))
 
 
 def legend(plot: figure, entries: list[tuple[str, list[Any]]]) -> None:

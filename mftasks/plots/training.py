@@ -27,10 +27,10 @@ PADDING = 0.01
 def comparison(
     results: Sequence[TrainResult], evaluations: Sequence[Evaluation], look: Look
 ) -> figure:
-    """Draw a line a network: validation RMSE solid, training RMSE dotted, by seconds of training.
+    """Draw one line per network: validation RMSE solid, training RMSE dotted, by seconds of training.
 
     A ring marks the epoch whose weights were kept, a star the test RMSE of the exported network;
-    the baselines are dashed. Time is on a log scale where the networks' differ much.
+    the baselines are dashed. Time is on a log scale if the networks' differ much.
     """
     totals = [result.history[-1].seconds for result in results]
     wide = max(totals) > LOG_FROM * min(totals)
@@ -39,49 +39,43 @@ def comparison(
         "RMSE",
         height=440,
         x_axis_type="log" if wide else "linear",
-        y_range=_visible(results, evaluations),
+        y_range=_choose_range(results, evaluations),
     )
     if wide:
         plot.xaxis.axis_label = "seconds of training, on a log scale"
         plot.xaxis.ticker = FixedTicker(ticks=TICKS)
     _draw_baselines(plot, evaluations[0].baselines)
     scores = {evaluation.network: evaluation for evaluation in evaluations}
-    entries = [
-        (
-            f"{result.config.network} {scores[result.config.network].rmse:.4f}",
-            _draw_network(plot, result, scores[result.config.network], look),
-        )
-        for result in results
-    ]
+    entries = []
+    for result in results:
+        evaluation = scores[result.config.network]
+        label = f"{evaluation.network} {evaluation.rmse:.4f}"
+        entries.append((label, _draw_network(plot, result, evaluation, look)))
     style.legend(plot, entries)
     return plot
 
 
-def _visible(
+def _choose_range(
     results: Sequence[TrainResult], evaluations: Sequence[Evaluation]
 ) -> tuple[float, float]:
-    """Return the RMSEs between which the networks and the best baseline can be told apart.
+    """Return the range of y in which the networks and the best baseline can be distinguished.
 
-    First epochs far above and overfitted training errors far below would flatten the rest; they are
-    a drag away.
+    First epochs far above and overfitted training errors far below would flatten the rest: one has
+    to drag to see them.
     """
+    kept = (result.history[result.best_epoch - 1].valid_rmse for result in results)
     compared = [evaluation.rmse for evaluation in evaluations]
-    compared += [min(evaluation.baselines.values()) for evaluation in evaluations]
-    compared += [kept for result in results if (kept := _kept(result)) is not None]
-    everything = compared + [
-        rmse for result in results for epoch in result.history for rmse in _rmses(epoch)
+    compared += [
+        min(evaluations[0].baselines.values()),
+        *(rmse for rmse in kept if rmse is not None),
     ]
-    low = max(min(everything), min(compared) - FOOTROOM)
-    high = min(max(everything), max(compared) + HEADROOM)
+    epochs = [epoch for result in results for epoch in result.history]
+    curves = [
+        rmse for one in epochs for rmse in (one.train_rmse, one.valid_rmse) if rmse is not None
+    ]
+    low = max(min(compared + curves), min(compared) - FOOTROOM)
+    high = min(max(compared + curves), max(compared) + HEADROOM)
     return low - PADDING, high + PADDING
-
-
-def _rmses(epoch: Any) -> list[float]:
-    return [rmse for rmse in (epoch.train_rmse, epoch.valid_rmse) if rmse is not None]
-
-
-def _kept(result: TrainResult) -> float | None:
-    return result.history[result.best_epoch - 1].valid_rmse
 
 
 def _draw_baselines(plot: figure, baselines: dict[str, float]) -> None:
@@ -107,71 +101,57 @@ def _draw_baselines(plot: figure, baselines: dict[str, float]) -> None:
 def _draw_network(
     plot: figure, result: TrainResult, evaluation: Evaluation, look: Look
 ) -> list[Any]:
-    network = result.config.network
-    paint: dict[str, Any] = {"color": look.colour(network)}
-    marker = look.marker(network)
-    validated = result.history[0].valid_rmse is not None
-    epochs = ColumnDataSource(_columns(result))
-    points: dict[str, Any] = {**paint, "marker": marker, "size": 5}
-    drawn = [
-        plot.line("seconds", "train", source=epochs, line_width=2, line_dash="dotted", **paint),
-        plot.scatter("seconds", "train", source=epochs, fill_alpha=0, **points),
-    ]
-    if validated:
-        drawn = [
-            plot.line("seconds", "valid", source=epochs, line_width=2.5, **paint),
-            plot.scatter("seconds", "valid", source=epochs, **points),
-            *drawn,
-        ]
-    style.hover(plot, _tooltips(result), drawn[1::2])
-    if validated:
-        kept = ColumnDataSource(_columns(result, result.best_epoch))
-        ring: dict[str, Any] = {"size": 15, "fill_alpha": 0, "line_width": 2, **paint}
-        drawn.append(plot.scatter("seconds", "valid", source=kept, **ring))
-    drawn.append(_draw_test(plot, result, evaluation, paint))
-    return drawn
-
-
-def _columns(result: TrainResult, only: int | None = None) -> dict[str, list[Any]]:
-    history = [epoch for epoch in result.history if only in (None, epoch.epoch)]
-    return {
-        "network": [result.config.network] * len(history),
-        "epoch": [epoch.epoch for epoch in history],
-        "seconds": [epoch.seconds for epoch in history],
-        "train": [epoch.train_rmse for epoch in history],
-        "valid": [epoch.valid_rmse for epoch in history],
-        "speed": [epoch.ratings_per_second for epoch in history],
-    }
-
-
-def _tooltips(result: TrainResult) -> list[tuple[str, str]]:
-    validated = result.history[0].valid_rmse is not None
-    return [
+    """Draw the curves of a network, that of validation first, and the marks on them."""
+    kept = result.history[result.best_epoch - 1]
+    paint: dict[str, Any] = {"color": look.colour(evaluation.network)}
+    of_epochs: dict[str, Any] = {"source": _tabulate(result), **paint}
+    points: dict[str, Any] = {"marker": look.marker(evaluation.network), "size": 5, **of_epochs}
+    lines = [plot.line("seconds", "train", line_width=2, line_dash="dotted", **of_epochs)]
+    marks = [plot.scatter("seconds", "train", fill_alpha=0, **points)]
+    if kept.valid_rmse is not None:
+        lines.insert(0, plot.line("seconds", "valid", line_width=2.5, **of_epochs))
+        marks.insert(0, plot.scatter("seconds", "valid", **points))
+    tooltips = [
         ("network", "@network"),
         ("epoch", f"@epoch of {result.config.epochs}"),
         ("after", "@seconds{0.00} s"),
-        *([("validation RMSE", "@valid{0.0000}")] if validated else []),
+        *([("validation RMSE", "@valid{0.0000}")] if kept.valid_rmse is not None else []),
         ("training RMSE", "@train{0.0000}"),
         ("speed", "@speed{0,0} ratings/s"),
     ]
+    style.hover(plot, tooltips, marks)
+    if kept.valid_rmse is not None:
+        ring: dict[str, Any] = {"size": 15, "fill_alpha": 0, "line_width": 2, **paint}
+        marks.append(plot.scatter([kept.seconds], [kept.valid_rmse], **ring))
+    return [*lines, *marks, _draw_test(plot, result.history[-1].seconds, evaluation, paint)]
 
 
-def _draw_test(
-    plot: figure, result: TrainResult, evaluation: Evaluation, paint: dict[str, Any]
-) -> Any:
-    test = ColumnDataSource(
-        {
-            "network": [evaluation.network],
-            "seconds": [result.history[-1].seconds],
-            "rmse": [evaluation.rmse],
-            "interval": [words.span(evaluation.rmse_interval)],
-        }
-    )
+def _tabulate(result: TrainResult) -> ColumnDataSource:
+    columns = {
+        "network": [result.config.network] * len(result.history),
+        "epoch": [epoch.epoch for epoch in result.history],
+        "seconds": [epoch.seconds for epoch in result.history],
+        "train": [epoch.train_rmse for epoch in result.history],
+        "valid": [epoch.valid_rmse for epoch in result.history],
+        "speed": [epoch.ratings_per_second for epoch in result.history],
+    }
+    return ColumnDataSource(columns)
+
+
+def _draw_test(plot: figure, seconds: float, evaluation: Evaluation, paint: dict[str, Any]) -> Any:
+    columns = {
+        "network": [evaluation.network],
+        "seconds": [seconds],
+        "rmse": [evaluation.rmse],
+        "interval": [words.span(evaluation.rmse_interval)],
+    }
+    test = ColumnDataSource(columns)
     star = plot.scatter("seconds", "rmse", source=test, marker="star", size=17, **paint)
     star.glyph.line_color = style.INK
-    style.hover(
-        plot,
-        [("network", "@network"), ("test RMSE", "@rmse{0.0000}"), ("95 % interval", "@interval")],
-        [star],
-    )
+    tooltips = [
+        ("network", "@network"),
+        ("test RMSE", "@rmse{0.0000}"),
+        ("95 % interval", "@interval"),
+    ]
+    style.hover(plot, tooltips, [star])
     return star

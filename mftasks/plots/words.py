@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rich.filesize import decimal
+
 if TYPE_CHECKING:
     from mftasks.records import Evaluation, Interval, Report, SplitRef, TrainConfig
 
@@ -13,58 +15,48 @@ MINUTE = 60
 
 
 def headline(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
-    """Name the chosen network and how good it is, or the baseline where no network beats it."""
-    if any(_is_better(one) for one in evaluations):
-        return f"Best network: {best.network}, RMSE {best.rmse:.4f}"
+    """Name the chosen network and its RMSE, or the baseline if no network is clearly better."""
     rival, rmse = best_baseline(best)
+    if any(one.gain.low > 0 if one.gain else one.rmse < rmse for one in evaluations):
+        return f"Best network: {best.network}, RMSE {best.rmse:.4f}"
     return f"No network beats the baseline {rival}, RMSE {rmse:.4f}"
 
 
-def _is_better(one: Evaluation) -> bool:
-    """Tell whether a network beats the baselines, clearly where its gain has an interval."""
-    if one.gain is None:
-        return one.rmse < best_baseline(one)[1]
-    return one.gain.low > 0
-
-
 def chosen(best: Evaluation, validated: bool) -> str:
-    """Say on which part the best network was found to be so."""
+    """Return on which part the best network was chosen."""
     if validated:
-        return (
-            f"{best.network} was chosen on the validation part; the figures here are of the test "
-            "part."
-        )
+        return f"{best.network} was chosen on the validation part; the figures here are of the test part."
     return f"{best.network} was chosen on the test part, as no validation part was held back."
 
 
 def summary(best: Evaluation, evaluations: Sequence[Evaluation], dataset: str) -> str:
-    """Say how sure the figure is, and what it is worth."""
+    """Return how sure the best network's figure is, and how it compares with the baseline."""
     rival, rmse = best_baseline(best)
     within = f", 95\u00a0% interval {span(best.rmse_interval)}" if best.rmse_interval else ""
     tested = f"{count(best.n_ratings)} ratings of {dataset} that training never saw"
     return (
         f"{best.network} has RMSE {best.rmse:.4f}{within} over {tested}. The best baseline, "
-        f"{rival}, has {rmse:.4f}: {_compare(best)}{_name_better(best, evaluations)}."
+        f"{rival}, has {rmse:.4f}: {best.network} {_compare(best)}{_name_better(best, evaluations)}."
     )
 
 
 def _compare(best: Evaluation) -> str:
     if best.gain is None:
-        return f"{best.network} is {gain(best)} below it"
-    between = f"(95\u00a0% interval {span(best.gain)})"
-    if verdict(best) == "good":
-        return f"{best.network} is {best.gain.value:.4f} better {between}"
-    if verdict(best) == "bad":
-        return f"{best.network} is {-best.gain.value:.4f} worse {between}"
-    return f"{best.network} differs from it by {best.gain.value:.4f} {between}, which is not clear"
+        return f"is {gain(best)} below it"
+    value, between = best.gain.value, f"(95\u00a0% interval {span(best.gain)})"
+    return {
+        "good": f"is {value:.4f} better {between}",
+        "bad": f"is {-value:.4f} worse {between}",
+        "": f"differs from it by {value:.4f} {between}, which is not clear",
+    }[verdict(best)]
 
 
 def _name_better(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
-    """Name the networks that are clearly better than the baseline where the chosen one is not."""
-    if verdict(best) == "good":
-        return ""
+    """Name the networks that are clearly better than the baseline if the chosen one is not."""
     better = [one.network for one in evaluations if verdict(one) == "good"]
-    return f"; clearly better is {' and '.join(better)}" if better else ""
+    return (
+        f"; clearly better is {' and '.join(better)}" if better and verdict(best) != "good" else ""
+    )
 
 
 def best_baseline(evaluation: Evaluation) -> tuple[str, float]:
@@ -80,7 +72,7 @@ def warnings(run: Report) -> list[str]:
 
 
 def split(ref: SplitRef) -> str:
-    """Say how the test part was chosen."""
+    """Return how the test part was chosen."""
     config = ref.config
     if config.strategy == "canonical":
         return f"canonical fold {config.fold}"
@@ -125,7 +117,7 @@ def figure(value: float) -> str:
 
 
 def span(interval: Interval | None) -> str:
-    """Return the bounds of an interval, a dash where there is none."""
+    """Return the bounds of an interval, a dash if there is none."""
     return f"{interval.low:.4f} – {interval.high:.4f}" if interval else "–"
 
 
@@ -138,7 +130,7 @@ def gain(evaluation: Evaluation) -> str:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """Return good or bad where a network is clearly better or worse than the best baseline.
+    """Return good or bad for a network that is clearly better or worse than the best baseline.
 
     Without an interval, as with few users, nothing is clear.
     """
@@ -155,15 +147,6 @@ def duration(seconds: float) -> str:
     if minutes < MINUTE:
         return f"{minutes} min {rest} s"
     return f"{minutes // MINUTE} h {minutes % MINUTE} min"
-
-
-def size(n_bytes: float) -> str:
-    """Return a number of bytes in the unit that fits."""
-    for unit in ("B", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} GB"
 
 
 def day(moment: datetime) -> str:
@@ -183,7 +166,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "gain": gain,
     "verdict": verdict,
     "duration": duration,
-    "size": size,
+    "size": decimal,
     "day": day,
     "clock": clock,
     "moment": lambda moment: f"{day(moment)}, {clock(moment)}",

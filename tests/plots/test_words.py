@@ -61,10 +61,3 @@ def test_a_split_is_put_into_words(run: Report, config: SplitConfig, text: str) 
 )
 def test_durations_take_the_unit_that_fits(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("n_bytes", "text"), [(12, "12 B"), (859_000, "859 kB"), (41_300_000, "41.3 MB")]
-)
-def test_sizes_take_the_unit_that_fits(n_bytes: int, text: str) -> None:
-    assert words.size(n_bytes) == text

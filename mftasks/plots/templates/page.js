@@ -2,10 +2,10 @@
 (() => {
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   const names = {
-    "{{ ink }}": "--ink",
-    "{{ faint }}": "--faint",
-    "{{ paper }}": "--paper",
-{% for colour in colours %}
+    "{{ style.INK }}": "--ink",
+    "{{ style.FAINT }}": "--faint",
+    "{{ style.PAPER }}": "--paper",
+{% for colour in style.COLOURS %}
     "{{ colour }}": "--colour-{{ loop.index0 }}",
 {% endfor %}
   };
