@@ -16,13 +16,14 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from mftasks import settings
 from mftasks.errors import MfError
 
 FLUSH_TO_ZERO = 0x8040  # the bits FTZ and DAZ of MXCSR
+CHUNK = 1 << 16  # ratings that are predicted at once
 MXCSR = 7  # its place among the 32-bit words of glibc's fenv_t on x86-64
 
 
@@ -93,6 +94,18 @@ def _silence_stderr() -> Iterator[None]:
         os.close(null)
 
 
+def predict(network: Callable[..., Any], users: Any, items: Any, context: Any = None) -> Any:
+    """Return what a network predicts for arrays of positions, in chunks: float32, unclipped."""
+    predicted = numpy.empty(len(users), numpy.float32)
+    for start in range(0, len(users), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        sides = (nd.array(side[chunk], ctx=context, dtype="int32") for side in (users, items))
+        outputs = network(*sides)
+        first = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+        predicted[chunk] = first.asnumpy()
+    return predicted
+
+
 def free_memory(contexts: Sequence[Any]) -> None:
     """Give the memory of arrays that are gone back to the GPUs, for the next process on them."""
     gc.collect()
@@ -101,4 +114,4 @@ def free_memory(contexts: Sequence[Any]) -> None:
             context.empty_cache()
 
 
-__all__ = ["autograd", "contexts", "free_memory", "gluon", "mx", "nd"]
+__all__ = ["autograd", "contexts", "free_memory", "gluon", "mx", "nd", "predict"]

@@ -56,16 +56,16 @@ def export(folder: Path, block: Any, header: Header, vocabulary: Vocabulary, tra
     `block` maps users and items to predicted, or to a tuple that begins with it (see
     `mftasks.networks`); `train` gives the means that unknown ids fall back to.
     """
-    symbol, parameters = _traced(block)
+    symbol, parameters = _trace(block)
     (folder / SYMBOL).write_text(symbol)
     mx.nd.save(str(folder / PARAMETERS), parameters)
-    np.savez(folder / VOCABULARY, **_tables(vocabulary, train, header.mean_rating)._asdict())
+    np.savez(folder / VOCABULARY, **_make_tables(vocabulary, train, header.mean_rating)._asdict())
     files = {name: sha256_of(folder / name) for name in FILES if name != INDEX}
     index = Index(format=FORMAT, header=header, files=files)
     (folder / INDEX).write_bytes(msgspec.json.format(msgspec.json.encode(index), indent=1))
 
 
-def _traced(block: Any) -> tuple[str, dict[str, Any]]:
+def _trace(block: Any) -> tuple[str, dict[str, Any]]:
     """Return the symbol as JSON and the parameters, under names that do not depend on the process.
 
     Gluon numbers blocks as they are made in a process; we name a parameter by where it sits in the
@@ -73,14 +73,14 @@ def _traced(block: Any) -> tuple[str, dict[str, Any]]:
     """
     traced = block(mx.sym.var("users"), mx.sym.var("items"))
     predicted = traced[0] if isinstance(traced, (tuple, list)) else traced
-    where: dict[str, str] = {}
+    places: dict[str, str] = {}
     for name, parameter in block._collect_params_with_prefix().items():  # noqa: SLF001 (no public way)
-        where.setdefault(parameter.name, name)
+        places.setdefault(parameter.name, name)
     graph = json.loads(predicted.tojson())
     turns: Counter[str] = Counter()
     for node in graph["nodes"]:
         if node["op"] == "null":
-            node["name"] = where.get(node["name"], node["name"])
+            node["name"] = places.get(node["name"], node["name"])
             for how_trained in ("__init__", "__lr_mult__", "__wd_mult__"):
                 node.get("attrs", {}).pop(how_trained, None)
         else:
@@ -89,14 +89,14 @@ def _traced(block: Any) -> tuple[str, dict[str, Any]]:
     kinds = dict.fromkeys(predicted.list_arguments(), "arg")
     kinds |= dict.fromkeys(predicted.list_auxiliary_states(), "aux")
     parameters = {
-        f"{kinds[parameter.name]}:{where[parameter.name]}": parameter.list_data()[0]
+        f"{kinds[parameter.name]}:{places[parameter.name]}": parameter.list_data()[0]
         for parameter in block.collect_params().values()
         if parameter.name in kinds
     }
     return json.dumps(graph, indent=1) + "\n", parameters
 
 
-def _tables(vocabulary: Vocabulary, train: Part, mean: float) -> Tables:
+def _make_tables(vocabulary: Vocabulary, train: Part, mean: float) -> Tables:
     n_users, n_items = len(vocabulary.user_ids), len(vocabulary.item_ids)
     user_means, user_counts = mean_ratings(train.users, train.ratings, n_users, mean)
     item_means, item_counts = mean_ratings(train.items, train.ratings, n_items, mean)

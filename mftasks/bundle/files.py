@@ -32,7 +32,7 @@ Positions = NDArray[np.int32]
 
 
 class Header(Record, frozen=True, kw_only=True):
-    """Say what a bundle is: which network, trained how, on which split, by which code."""
+    """What a bundle is: which network, trained how, on which split, by which code."""
 
     network: str
     config: TrainConfig
@@ -48,7 +48,7 @@ class Header(Record, frozen=True, kw_only=True):
 
 
 class Index(Record, frozen=True, kw_only=True):
-    """Hold the content of bundle.json; `files` maps each other file to its sha256."""
+    """The content of bundle.json; `files` maps each other file to its sha256."""
 
     format: int
     header: Header
@@ -56,7 +56,7 @@ class Index(Record, frozen=True, kw_only=True):
 
 
 class Tables(NamedTuple):
-    """Hold, by position, ids and what is known of each user and item without any network."""
+    """By position, the ids, and what is known of each user and item without any network."""
 
     user_ids: Ids
     item_ids: Ids

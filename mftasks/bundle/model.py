@@ -26,21 +26,20 @@ from mftasks.bundle.files import (
 from mftasks.data.arrays import positions
 from mftasks.data.fallback import expected_ratings
 from mftasks.errors import MissingRecord
-from mftasks.mx import mx
+from mftasks.mx import mx, predict
 from mftasks.store import open_store
 from mftasks.store.blobs import verify
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-CHUNK = 1 << 16
 DAMPING = 10.0
 
 
 def load(uri: str | Path, *, s3_endpoint: str | None = None) -> Bundle:
     """Load the bundle in a local folder, or at a file:// or s3:// URI, and verify its files.
 
-    Raises `MissingRecord` where a file is not there, `ChecksumMismatch` where one was altered.
+    Raises `MissingRecord` if a file is not there, `ChecksumMismatch` if one was altered.
     """
     text = str(uri)
     store = open_store(
@@ -63,11 +62,11 @@ def read(files: Mapping[str, Path]) -> Bundle:
         verify(files[name], promised, f"the bundle's {name}")
     with np.load(files[VOCABULARY], allow_pickle=False) as arrays:
         tables = Tables(**arrays)
-    return Bundle(index.header, tables, _imported(files[SYMBOL], files[PARAMETERS]))
+    return Bundle(index.header, tables, _import_network(files[SYMBOL], files[PARAMETERS]))
 
 
 class Bundle:
-    """Predict ratings with an exported network, whatever user and item are asked for."""
+    """An exported network, which predicts the rating of any user for any item."""
 
     def __init__(self, header: Header, tables: Tables, network: Any) -> None:
         self.header = header
@@ -96,7 +95,7 @@ class Bundle:
         known = (users >= 0) & (items >= 0)
         means = self.tables.user_means, self.tables.item_means
         predicted = expected_ratings(users, items, *means, self.header.mean_rating)
-        predicted[known] = self._forward(users[known], items[known])
+        predicted[known] = predict(self._network, users[known], items[known])
         if clip:
             predicted.clip(self.header.min_rating, self.header.max_rating, out=predicted)
         return predicted
@@ -121,21 +120,13 @@ class Bundle:
         shown = scores[best].clip(self.header.min_rating, self.header.max_rating)
         return list(zip(self.tables.item_ids[best].tolist(), shown.tolist(), strict=True))
 
-    def _forward(self, users: Positions, items: Positions) -> Floats:
-        predicted = np.empty(len(users), np.float32)
-        for start in range(0, len(users), CHUNK):
-            chunk = slice(start, start + CHUNK)
-            sides = (mx.nd.array(side[chunk], dtype="int32") for side in (users, items))
-            predicted[chunk] = self._network(*sides).asnumpy()
-        return predicted
-
     def _damped_means(self) -> Floats:
         counts, means = self.tables.item_counts, self.tables.item_means
         sums = means * counts + DAMPING * self.header.mean_rating
         return (sums / (counts + DAMPING)).astype(np.float32)
 
 
-def _imported(symbol: Path, parameters: Path) -> Any:
+def _import_network(symbol: Path, parameters: Path) -> Any:
     with warnings.catch_warnings():
         # The inputs' type is free until the first call: int32 positions.
         warnings.filterwarnings("ignore", "Cannot decide type for the following arguments")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import resource
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,14 +33,9 @@ def explain_shortage() -> Iterator[None]:
 def peak_rss_bytes() -> int:
     """Return the largest resident set of this process so far, in bytes.
 
-    Linux has it as VmHWM; `getrusage` there starts from the size of the process that spawned us.
+    `getrusage` would start from the size of the process that spawned this one.
     """
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return _read_figure("/proc/self/status", "VmHWM:") * 1024
 
 
 def oom_kills() -> int:
@@ -50,8 +43,13 @@ def oom_kills() -> int:
 
     Those in containers are among them, as all share the kernel. 0 if the kernel has no such count.
     """
+    return _read_figure("/proc/vmstat", "oom_kill")
+
+
+def _read_figure(path: str, name: str) -> int:
+    """Return a figure of the kernel, 0 if it has none of this name."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
+        for line in Path(path).read_text().splitlines():
+            if line.split()[0] == name:
                 return int(line.split()[1])
     return 0

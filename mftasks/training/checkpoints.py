@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from mftasks import version
-from mftasks.errors import MfError, MissingRecord
+from mftasks.errors import InvalidDataset, MfError, MissingRecord
 from mftasks.records import Count, EpochMetrics, Record
 from mftasks.store import keys
 from mftasks.store.workspace import BINARY
@@ -54,18 +54,13 @@ def fingerprint(config: TrainConfig, split_fingerprint: str) -> str:
     return hashlib.sha256("\n".join(agreed).encode()).hexdigest()
 
 
-class _Unusable(Exception):
-    """Why a checkpoint is not used; it never leaves this module."""
-
-
 class _Header(Record, frozen=True, kw_only=True):
-    """What the other arrays of the file are; `counts` has their number by field."""
+    """What a checkpoint holds beside its arrays."""
 
     fingerprint: str
     history: tuple[EpochMetrics, ...]
     n_updates: Count
     cpu_seconds: float
-    counts: dict[str, Count]
 
 
 def of_training(
@@ -111,7 +106,7 @@ class Checkpoints:
         for key in reversed(self._store.list(self._prefix)):
             try:
                 state = _decode(self._store.get(key), self._fingerprint)
-            except (_Unusable, MissingRecord) as error:
+            except (InvalidDataset, MissingRecord) as error:
                 log.warning("checkpoint %s is skipped: %s", key, error)
             else:
                 self._saved_epoch = state.epoch
@@ -154,17 +149,19 @@ class Checkpoints:
 
 
 def _encode(state: State, fingerprint: str) -> bytes:
-    fields = {field: getattr(state, field) or [] for field in ARRAYS}
     header = _Header(
         fingerprint=fingerprint,
         history=state.history,
         n_updates=state.n_updates,
         cpu_seconds=state.cpu_seconds,
-        counts={field: len(arrays) for field, arrays in fields.items()},
     )
-    named = {f"{field}.{i}": array for field in ARRAYS for i, array in enumerate(fields[field])}
+    arrays = {
+        f"{field}.{number}": array
+        for field in ARRAYS
+        for number, array in enumerate(getattr(state, field) or [])
+    }
     buffer = io.BytesIO()
-    np.savez(buffer, header=np.frombuffer(msgspec.json.encode(header), np.uint8), **named)
+    np.savez(buffer, header=np.frombuffer(msgspec.json.encode(header), np.uint8), **arrays)
     digest = hashlib.sha256(buffer.getbuffer()).digest()
     buffer.seek(0, io.SEEK_END)
     buffer.write(digest)
@@ -172,19 +169,20 @@ def _encode(state: State, fingerprint: str) -> bytes:
 
 
 def _decode(data: bytes, fingerprint: str) -> State:
+    """Return the state in a checkpoint; raises `InvalidDataset` if it is of no use."""
     content = memoryview(data)[:-DIGEST_BYTES]
     if hashlib.sha256(content).digest() != data[-DIGEST_BYTES:]:
-        raise _Unusable("it is damaged")
+        raise InvalidDataset("it is damaged")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        found = msgspec.json.decode(arrays["header"].tobytes())
-        if found["fingerprint"] != fingerprint:
-            raise _Unusable("it is of other data, another configuration or other code")
         try:
-            header = msgspec.convert(found, _Header)
+            header = msgspec.json.decode(arrays["header"].tobytes(), type=_Header)
         except msgspec.ValidationError as error:  # records may change without the fingerprint
-            raise _Unusable(str(error)) from error
+            raise InvalidDataset(str(error)) from error
+        if header.fingerprint != fingerprint:
+            raise InvalidDataset("it is of other data, another configuration or other code")
         weights, moments, best = (
-            [arrays[f"{field}.{i}"] for i in range(header.counts[field])] for field in ARRAYS
+            [arrays[name] for name in arrays.files if name.startswith(f"{field}.")]
+            for field in ARRAYS
         )
     history, n_updates = header.history, header.n_updates
     return State(history, n_updates, weights, moments, best or None, header.cpu_seconds)

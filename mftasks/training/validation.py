@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mftasks.data.fallback import expected_ratings, mean_ratings
-from mftasks.mx import nd
+from mftasks.mx import predict
 from mftasks.scoring.errors import pooled
 
 if TYPE_CHECKING:
     from mftasks.training.state import Data
-
-CHUNK = 1 << 16  # ratings that are predicted at once
 
 
 class Validation:
@@ -43,13 +39,3 @@ class Validation:
         self._predicted[self._known] = predict(network, users, items, context)
         clipped = self._predicted.clip(self._data.low, self._data.high)
         return pooled(clipped, valid.ratings).rmse
-
-
-def predict(network: Any, users: Any, items: Any, context: Any) -> Any:
-    """Return what the network predicts, unclipped, float32."""
-    predicted = np.empty(len(users), np.float32)
-    for start in range(0, len(users), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        sides = (nd.array(side[chunk], ctx=context, dtype=np.int32) for side in (users, items))
-        predicted[chunk] = network(*sides)[0].asnumpy()
-    return predicted

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mftasks import bundle, networks
-from mftasks.bundle import model
 from mftasks.data.arrays import Part
 from mftasks.mx import mx
 from tests.bundle.exports import INT_IDS, STR_IDS, export_network
@@ -45,7 +44,7 @@ def test_large_batches_are_predicted_in_chunks(
 ) -> None:
     users, items = np.repeat(INT_IDS.user_ids, 40), np.tile(INT_IDS.item_ids, 60)
     whole = loaded.predict(users, items)
-    monkeypatch.setattr(model, "CHUNK", 700)
+    monkeypatch.setattr("mftasks.mx.CHUNK", 700)
     np.testing.assert_allclose(loaded.predict(users, items), whole, rtol=1e-5)
 
 

@@ -11,11 +11,10 @@ import pytest
 
 from mftasks import networks, params, training
 from mftasks.data.arrays import Part
-from mftasks.mx import autograd, gluon, mx, nd
+from mftasks.mx import autograd, gluon, mx, nd, predict
 from mftasks.params import schemas
 from mftasks.scoring.errors import pooled
 from mftasks.training.graph import Objective
-from mftasks.training.validation import predict
 
 SIZES = networks.Sizes(60, 40, 3.5)
 
