@@ -145,6 +145,8 @@ def _unprivileged() -> list[str]:
         "--clear-groups",
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
+        # Without it access(2), by which initdb looks for its programs, knows no capability of another user.
+        "--securebits=+no_setuid_fixup",
     ]
 
 

