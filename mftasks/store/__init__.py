@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from mftasks.errors import InvalidPlan
+from mftasks.errors import InvalidPlan, quote
 from mftasks.store.local import LocalStore
 from mftasks.store.s3 import S3Store
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """Keep bytes under keys.
+    """Bytes under keys.
 
-    Every method raises `StoreUnavailable` where the store does not answer; reading a key that is
-    not there raises `MissingRecord`, and deleting one does nothing. `data` is bytes or the path of a
-    file, read in a stream. An etag changes whenever the bytes of a key do. Lists are sorted by key.
+    Every method raises `StoreUnavailable` if the store does not answer, and `InvalidPlan` if it
+    refuses the keys or the settings. Reading a key that is not there raises `MissingRecord`;
+    deleting one does nothing. `data` is bytes or the path of a file, read in a stream. An etag
+    changes whenever the bytes of a key do. Lists are sorted by key.
     """
 
     uri: str
@@ -54,10 +55,14 @@ class Store(Protocol):
 
 
 def open_store(uri: str, *, s3_endpoint: str | None = None) -> Store:
-    """Open the store at `uri`; raises `InvalidPlan` for a scheme other than s3 and file."""
-    parts = urlsplit(uri)
-    if parts.scheme == "file" and parts.path and parts.netloc in ("", "localhost"):
-        return LocalStore(Path(unquote(parts.path)))
-    if parts.scheme == "s3" and parts.netloc:
-        return S3Store(parts.netloc, parts.path.strip("/"), s3_endpoint)
-    raise InvalidPlan(f"store {uri!r} is neither s3://bucket/prefix nor file:///path")
+    """Open the store at `uri`, in which `#` and `?` are letters like any other.
+
+    Raises `InvalidPlan` for a scheme other than s3 and file.
+    """
+    scheme, _, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme == "file" and path and host in ("", "localhost"):
+        return LocalStore(Path(unquote(slash + path)))
+    if scheme == "s3" and host:
+        return S3Store(host, path.strip("/"), s3_endpoint)
+    raise InvalidPlan(f"store {quote(uri)} is neither s3://bucket/prefix nor file:///path")

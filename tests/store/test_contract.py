@@ -186,6 +186,14 @@ def test_a_missing_bucket_is_named(s3_workspace, s3_server) -> None:
         store.get("key")
 
 
+def test_a_hash_or_a_question_mark_belongs_to_the_place(tmp_path: Path, s3_workspace) -> None:
+    endpoint = s3_workspace.settings.s3_endpoint
+    for place in (f"file://{tmp_path}/a", "s3://tests/a"):
+        first, second = (open_store(f"{place}{end}", s3_endpoint=endpoint) for end in ("#1", "?2"))
+        first.put("key", b"", TEXT)
+        assert (first.list(""), second.list("")) == (["key"], [])
+
+
 @pytest.mark.parametrize("uri", ["ftp://host/path", "movies", "s3://", "file://host/path"])
 def test_an_unknown_scheme_is_refused(uri: str) -> None:
     with pytest.raises(InvalidPlan, match=uri):
