@@ -26,7 +26,9 @@ def test_a_champion_and_the_one_before_stay_with_their_data(workspace: Workspace
     assert workspace.store.exists("champions/films.json")
 
 
-@pytest.mark.parametrize("name", ["workspace", "s3_workspace"])
+@pytest.mark.parametrize(
+    "name", ["workspace", pytest.param("s3_workspace", marks=pytest.mark.server)]
+)
 def test_only_pointers_are_read_as_champions(name: str, request: pytest.FixtureRequest) -> None:
     workspace: Workspace = request.getfixturevalue(name)
     for key in ("champions/.films.json", "champions/films/history/1.json", "champions/notes.txt"):
