@@ -103,7 +103,7 @@ def _rows(run: Report, look: style.Look) -> list[Row]:
             colour=f"var(--colour-{look.turn(result.config.network)})",
             result=result,
             evaluation=scored[result.config.network],
-            valid_rmse=result.history[result.best_epoch - 1].valid_rmse,
+            valid_rmse=result.kept.valid_rmse,
             n_bytes=sum(blob.n_bytes for blob in result.bundle.files.values()),
             settings=words.settings(result.config),
         )

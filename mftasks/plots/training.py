@@ -63,10 +63,10 @@ def _choose_range(
     First epochs far above and overfitted training errors far below would flatten the rest: one has
     to drag to see them.
     """
-    kept = (result.history[result.best_epoch - 1].valid_rmse for result in results)
+    kept = (result.kept.valid_rmse for result in results)
     compared = [evaluation.rmse for evaluation in evaluations]
     compared += [
-        min(evaluations[0].baselines.values()),
+        evaluations[0].best_baseline[1],
         *(rmse for rmse in kept if rmse is not None),
     ]
     epochs = [epoch for result in results for epoch in result.history]
@@ -102,7 +102,7 @@ def _draw_network(
     plot: figure, result: TrainResult, evaluation: Evaluation, look: Look
 ) -> list[Any]:
     """Draw the curves of a network, that of validation first, and the marks on them."""
-    kept = result.history[result.best_epoch - 1]
+    kept = result.kept
     paint: dict[str, Any] = {"color": look.colour(evaluation.network)}
     of_epochs: dict[str, Any] = {"source": _tabulate(result), **paint}
     points: dict[str, Any] = {"marker": look.marker(evaluation.network), "size": 5, **of_epochs}

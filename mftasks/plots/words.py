@@ -16,7 +16,7 @@ MINUTE = 60
 
 def headline(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
     """Name the chosen network and its RMSE, or the baseline if no network is clearly better."""
-    rival, rmse = best_baseline(best)
+    rival, rmse = best.best_baseline
     if any(one.gain.low > 0 if one.gain else one.rmse < rmse for one in evaluations):
         return f"Best network: {best.network}, RMSE {best.rmse:.4f}"
     return f"No network beats the baseline {rival}, RMSE {rmse:.4f}"
@@ -31,7 +31,7 @@ def chosen(best: Evaluation, validated: bool) -> str:
 
 def summary(best: Evaluation, evaluations: Sequence[Evaluation], dataset: str) -> str:
     """Return how sure the best network's figure is, and how it compares with the baseline."""
-    rival, rmse = best_baseline(best)
+    rival, rmse = best.best_baseline
     within = f", 95\u00a0% interval {span(best.rmse_interval)}" if best.rmse_interval else ""
     tested = f"{count(best.n_ratings)} ratings of {dataset} that training never saw"
     return (
@@ -57,11 +57,6 @@ def _name_better(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
     return (
         f"; clearly better is {' and '.join(better)}" if better and verdict(best) != "good" else ""
     )
-
-
-def best_baseline(evaluation: Evaluation) -> tuple[str, float]:
-    """Return the baseline with the lowest RMSE, and its RMSE."""
-    return min(evaluation.baselines.items(), key=lambda one: one[1])
 
 
 def warnings(run: Report) -> list[str]:
@@ -124,7 +119,7 @@ def span(interval: Interval | None) -> str:
 def gain(evaluation: Evaluation) -> str:
     """Return how far a network is below the best baseline, with the interval's half width."""
     if evaluation.gain is None:
-        return f"{best_baseline(evaluation)[1] - evaluation.rmse:.4f}".replace("-", "−")
+        return f"{evaluation.best_baseline[1] - evaluation.rmse:.4f}".replace("-", "−")
     half = (evaluation.gain.high - evaluation.gain.low) / 2
     return f"{evaluation.gain.value:.4f} ± {half:.4f}".replace("-", "−")
 

@@ -125,4 +125,4 @@ def _put_again(workspace: Workspace, run_id: str) -> Manifest | None:
 
 
 def _row_of(manifest: Manifest) -> RunRow:
-    return RunRow(**{name: getattr(manifest, name) for name in RunRow.__struct_fields__})
+    return msgspec.convert(manifest, RunRow, from_attributes=True)

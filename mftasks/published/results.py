@@ -11,7 +11,7 @@ from mftasks.terminal import plain
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mftasks.records import Interval, Manifest, ReportRef, RunRow
+    from mftasks.records import Interval, ReportRef, RunRow
 
 COLUMNS = ("network", "RMSE", "95 % interval", "baseline", "validation", "epochs", "seconds")
 
@@ -25,13 +25,13 @@ def score_networks(
 
 
 def _score(result: TrainResult, evaluation: Evaluation) -> Score:
-    baseline, rmse = min(evaluation.baselines.items(), key=lambda one: one[1])
+    baseline, rmse = evaluation.best_baseline
     return Score(
         network=evaluation.network,
         rmse=evaluation.rmse,
         rmse_interval=evaluation.rmse_interval,
         mae=evaluation.mae,
-        valid_rmse=find_valid_rmse(result),
+        valid_rmse=result.kept.valid_rmse,
         baseline=baseline,
         baseline_rmse=rmse,
         gain=evaluation.gain,
@@ -42,17 +42,12 @@ def _score(result: TrainResult, evaluation: Evaluation) -> Score:
     )
 
 
-def find_valid_rmse(result: TrainResult) -> float | None:
-    """Return the validation RMSE of the exported weights, None without a validation part."""
-    return result.history[result.best_epoch - 1].valid_rmse
-
-
-def find_best(run: Manifest | RunRow | ReportRef) -> Score:
+def find_best(run: RunRow | ReportRef) -> Score:
     """Return the figures of the chosen network."""
     return next(score for score in run.scores if score.network == run.best)
 
 
-def tabulate_results(run: Manifest | RunRow) -> Table:
+def tabulate_results(run: RunRow) -> Table:
     """Return the results of a run, the chosen network first."""
     from rich.table import Table
 
@@ -66,7 +61,7 @@ def tabulate_results(run: Manifest | RunRow) -> Table:
     return shown
 
 
-def tabulate_runs(runs: Iterable[Manifest | RunRow]) -> Table:
+def tabulate_runs(runs: Iterable[RunRow]) -> Table:
     """Return a line per run: when it was published, on which data, and its chosen network."""
     from rich.table import Table
 

@@ -30,12 +30,12 @@ from mftasks.errors import (
 )
 from mftasks.published import index, rated
 from mftasks.published.manifest import decode_manifest, read_manifest
-from mftasks.records import BlobRef, Manifest, PublishedFile
 from mftasks.store import keys
 from mftasks.store.blobs import verify
 
 if TYPE_CHECKING:
     from mftasks.bundle import Bundle
+    from mftasks.records import Manifest, PublishedFile
     from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def open_run(
         manifest = read_latest(workspace, dataset)
     else:
         manifest = read_manifest(workspace, _find_run(workspace, run_id))
-    return Published(manifest, lambda file: workspace.fetch(_blob_of(file)))
+    return Published(manifest, workspace.fetch)
 
 
 def open_folder(folder: Path) -> Published:
@@ -189,7 +189,3 @@ def verify_file(path: Path, file: PublishedFile) -> Path:
     except OSError as error:
         raise MissingRecord(f"{path} is not there, though the manifest lists it") from error
     return path
-
-
-def _blob_of(file: PublishedFile) -> BlobRef:
-    return BlobRef(key=file.key, sha256=file.sha256, n_bytes=file.n_bytes)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from mftasks.records.data import DatasetRef, Histogram, Profile, SplitRef
 from mftasks.records.plan import DagRun, RunPlan
-from mftasks.records.record import AtLeastOne, Count, Record
+from mftasks.records.record import AtLeastOne, BlobRef, Count, Record
 from mftasks.records.training import BundleRef, TrainResult
 
 
@@ -54,14 +54,16 @@ class Evaluation(Record, frozen=True, kw_only=True):
     by_novelty: tuple[Group, ...] = ()
     residuals: Histogram
 
+    @property
+    def best_baseline(self) -> tuple[str, float]:
+        """Return the baseline of the lowest RMSE, and its RMSE."""
+        return min(self.baselines.items(), key=lambda one: one[1])
 
-class PublishedFile(Record, frozen=True, kw_only=True):
+
+class PublishedFile(BlobRef, frozen=True, kw_only=True):
     """A file of a published run; `role` is what it is for."""
 
     name: str
-    key: str
-    sha256: str
-    n_bytes: Count
     content_type: str
     role: str
 
@@ -122,19 +124,11 @@ class RunRow(Record, frozen=True, kw_only=True):
     scores: tuple[Score, ...]
 
 
-class Manifest(Record, frozen=True, kw_only=True):
+class Manifest(RunRow, frozen=True, kw_only=True):
     """Everything that a run published; it is put last, and its presence means "published".
 
     A higher `schema_version` is one that older code must not read: a field means something else.
     """
 
     schema_version: int
-    run_id: str
-    dag_run: DagRun | None = None
-    published_at: datetime
-    code_version: str
-    dataset: DatasetRef
-    split_fingerprint: str
-    best: str
-    scores: tuple[Score, ...]
     files: tuple[PublishedFile, ...]

@@ -74,3 +74,8 @@ class TrainResult(Record, frozen=True, kw_only=True):
     bundle: BundleRef
     formula: str = ""
     architecture: Layer | None = None
+
+    @property
+    def kept(self) -> EpochMetrics:
+        """Return the epoch whose weights are exported."""
+        return self.history[self.best_epoch - 1]

@@ -81,7 +81,7 @@ def _best(trained: list[TrainResult], evaluations: list[Evaluation]) -> str:
     Chosen on validation data alone, the published RMSE of the best network is not made to look
     better by the choice.
     """
-    scores = {result.config.network: results.find_valid_rmse(result) for result in trained}
+    scores = {result.config.network: result.kept.valid_rmse for result in trained}
     if any(score is None for score in scores.values()):
         scores = {evaluation.network: evaluation.rmse for evaluation in evaluations}
     return min(scores, key=lambda network: scores[network] or 0.0)

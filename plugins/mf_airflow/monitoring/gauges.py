@@ -99,7 +99,7 @@ def _checks(*failed: int) -> Iterator[Gauge]:
 def _of_evaluation(evaluation: Evaluation, tags: dict[str, str]) -> Iterator[Gauge]:
     yield from _interval("mf.evaluate.rmse", evaluation.rmse, evaluation.rmse_interval, tags)
     yield Gauge("mf.evaluate.mae", evaluation.mae, tags)
-    yield Gauge("mf.evaluate.baseline_rmse", min(evaluation.baselines.values()), tags)
+    yield Gauge("mf.evaluate.baseline_rmse", evaluation.best_baseline[1], tags)
 
 
 def _of_manifest(manifest: Manifest) -> Iterator[Gauge]:
