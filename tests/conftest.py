@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.web import Web
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     starts_server.mark(items)
+    gc.freeze()  # A training collects garbage: let it not look at all that was imported.
 
 
 @pytest.hookimpl(wrapper=True)
