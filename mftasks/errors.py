@@ -127,7 +127,8 @@ class Interrupted(Postponed):
 
 def of_exit_code(code: int) -> type[MfError]:
     """Return the family of errors whose processes exit with `code`, `MfError` if there is none."""
-    return next((kind for kind in MfError.__subclasses__() if kind.exit_code == code), MfError)
+    kinds = (MfError, *MfError.__subclasses__())
+    return next((kind for kind in kinds if kind.exit_code == code), MfError)
 
 
 def quote(value: object) -> str:

@@ -81,7 +81,7 @@ def test_bad_data_end_the_run_with_every_failed_check(tmp_path: Path) -> None:
 
     assert code == 65
     assert "rated more than once: (1, 1)" in err
-    assert "nothing in row 3" in err
+    assert "nothing in line 4" in err
 
 
 def test_sigterm_stops_a_run_and_its_children(tmp_path: Path, ratings_csv: str) -> None:
