@@ -127,7 +127,7 @@ class Interrupted(Postponed):
 
 def of_exit_code(code: int) -> type[MfError]:
     """Return the family of errors whose processes exit with `code`, `MfError` if there is none."""
-    kinds = (MfError, *MfError.__subclasses__())
+    kinds: list[type[MfError]] = [MfError, *MfError.__subclasses__()]
     return next((kind for kind in kinds if kind.exit_code == code), MfError)
 
 
