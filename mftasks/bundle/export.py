@@ -21,7 +21,7 @@ from mftasks.bundle.files import (
     Index,
     Tables,
 )
-from mftasks.data.fallback import mean_ratings
+from mftasks.data.arrays import mean_ratings
 from mftasks.mx import mx
 from mftasks.store.blobs import sha256_of
 from mftasks.version import code_version

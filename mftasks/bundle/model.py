@@ -23,8 +23,7 @@ from mftasks.bundle.files import (
     Tables,
     read_index,
 )
-from mftasks.data.arrays import positions
-from mftasks.data.fallback import expected_ratings
+from mftasks.data.arrays import expected_ratings, positions
 from mftasks.errors import MissingRecord
 from mftasks.mx import mx, predict
 from mftasks.store import open_store

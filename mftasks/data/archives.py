@@ -17,10 +17,7 @@ from mftasks.errors import ChecksumMismatch, InvalidDataset
 MAX_BYTES = 8 << 30
 MAX_RATIO = 200
 
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, EOFError),
-    *(RuntimeError, ValueError, struct.error, OSError),
-)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, struct.error)
 
 
 def extract(archive: Path, members: tuple[str, ...], folder: Path) -> list[Path]:
@@ -32,7 +29,7 @@ def extract(archive: Path, members: tuple[str, ...], folder: Path) -> list[Path]
     try:
         with zipfile.ZipFile(archive) as opened:
             return [_extract(opened, name, folder) for name in members]
-    except _DAMAGED as error:
+    except (*_DAMAGED, OSError) as error:
         # A damaged offset makes zipfile seek to a place that cannot be.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
@@ -44,11 +41,10 @@ def extract(archive: Path, members: tuple[str, ...], folder: Path) -> list[Path]
 def _extract(opened: zipfile.ZipFile, name: str, folder: Path) -> Path:
     """Write one member; zipfile itself reads no more bytes than the member announces."""
     archive = Path(opened.filename or "").name
-    try:
-        info = opened.getinfo(name)
-    except KeyError as error:
+    if name not in opened.namelist():
         held = ", ".join(opened.namelist()[:10])
-        raise InvalidDataset(f"{archive} has no {name}; it holds {held or 'nothing'}") from error
+        raise InvalidDataset(f"{archive} has no {name}; it holds {held or 'nothing'}")
+    info = opened.getinfo(name)
     bound = min(MAX_BYTES, MAX_RATIO * info.compress_size)
     if info.file_size > bound:
         raise InvalidDataset(

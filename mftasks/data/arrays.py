@@ -1,18 +1,17 @@
-"""Ratings as arrays: the parts of a split, the vocabulary of ids, and both as npz files."""
+"""Ratings as arrays: the parts of a split, the vocabulary of ids, both as npz files, and mean ratings."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import numpy as np
+from numpy.typing import NDArray
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Ids = NDArray[np.int64] | NDArray[np.str_]
-
+Ids = NDArray[np.int64] | NDArray[np.str_]
+Floats = NDArray[np.float32]
+Positions = NDArray[np.int32]
 
 DIGITS = 16  # so many are whole numbers in double precision too
 
@@ -20,13 +19,13 @@ DIGITS = 16  # so many are whole numbers in double precision too
 class Part(NamedTuple):
     """Ratings of one part.
 
-    `users` and `items` are int32 positions in the vocabulary. An id that the train part lacks is a
-    negative number, another one for each: its users can still be told apart.
+    `users` and `items` are positions in the vocabulary. An id that the train part lacks is a negative
+    number, a different one for each: its users can still be told apart.
     """
 
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    ratings: NDArray[np.float32]
+    users: Positions
+    items: Positions
+    ratings: Floats
 
 
 class Vocabulary(NamedTuple):
@@ -36,23 +35,19 @@ class Vocabulary(NamedTuple):
     item_ids: Ids
 
 
-def positions(ids: Any, known: Ids) -> NDArray[np.int32]:
-    """Return the position of each of `ids` in the sorted `known`, -1 where it is not there.
+def positions(ids: Any, known: Ids) -> Positions:
+    """Return the position of each of `ids` in the sorted `known`, -1 if it is not there.
 
-    Ids may be given as words where the known ones are numbers, and the other way round.
+    Ids may be given as words if the known ones are numbers, and the other way round.
     """
-    import numpy as np
-
     wanted = np.asarray(ids)
-    wanted = wanted.astype(str) if known.dtype.kind == "U" else _numbers(wanted)
+    wanted = wanted.astype(str) if known.dtype.kind == "U" else _to_numbers(wanted)
     found = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     return np.where(known[found] == wanted, found, -1).astype(np.int32)
 
 
-def _numbers(ids: NDArray[Any]) -> NDArray[Any]:
+def _to_numbers(ids: NDArray[Any]) -> NDArray[Any]:
     """Return ids as numbers; words that are none become NaN, which equals no id."""
-    import numpy as np
-
     if ids.dtype.kind not in "UO":
         return ids
     words = ids.astype(str)
@@ -64,8 +59,6 @@ def _numbers(ids: NDArray[Any]) -> NDArray[Any]:
 
 def to_npz(arrays: Part | Vocabulary) -> bytes:
     """Return the arrays as the bytes of an uncompressed npz file, the same for the same arrays."""
-    import numpy as np
-
     buffer = io.BytesIO()
     np.savez(buffer, **arrays._asdict())
     return buffer.getvalue()
@@ -82,7 +75,29 @@ def read_vocabulary(path: Path) -> Vocabulary:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import numpy as np
-
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def mean_ratings(
+    positions: Positions, ratings: Floats, n: int, overall: float
+) -> tuple[Floats, Positions]:
+    """Return the mean rating of each of `n` users or items, and how many ratings it has.
+
+    `positions` has the user or the item of each rating; one without ratings gets the `overall` mean.
+    """
+    counts = np.bincount(positions, minlength=n)
+    sums = np.bincount(positions, weights=ratings, minlength=n)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
+    return means.astype(np.float32), counts.astype(np.int32)
+
+
+def expected_ratings(
+    users: Positions, items: Positions, user_means: Floats, item_means: Floats, overall: float
+) -> Floats:
+    """Return the item's mean for an unknown user (-1), the user's for an unknown item, else `overall`."""
+    expected = np.full(users.shape, overall, np.float32)
+    for other, means, side in ((users, item_means, items), (items, user_means, users)):
+        known = (side >= 0) & (other < 0)
+        expected[known] = means[side[known]]
+    return expected

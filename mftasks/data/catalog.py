@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from mftasks.data import uris
@@ -43,19 +43,21 @@ class Dataset(NamedTuple):
     """
 
     name: str
-    archive: str
+    format: str
     ratings: str
     titles: str
-    format: str
     scale: Scale
-    licence_url: str
     counts: Counts = Counts()
     archive_md5: str | None = None
     md5_beside: bool = False
     ratings_sha256: str | None = None
     mirror: str | None = None
     folds: bool = False
-    licence: str = "For research; not to be redistributed or sold without GroupLens's permission."
+
+    @property
+    def archive(self) -> str:
+        """Return the name of the zip."""
+        return f"{self.name}.zip"
 
     @property
     def immutable(self) -> bool:
@@ -66,32 +68,21 @@ class Dataset(NamedTuple):
 MAX_STEM = 40
 WHOLE_STARS = Scale(1.0, 5.0, 1.0)
 HALF_STARS = Scale(0.5, 5.0, 0.5)
-_ABOUT = "https://files.grouplens.org/datasets/movielens"
 
 
-def _with_header(name: str, **rest: object) -> Dataset:
+def _describe_csv(name: str, counts: Counts, **checksum: Any) -> Dataset:
     """Describe a release of the CSV era, which began with ml-20m."""
-    return Dataset(
-        name=name,
-        archive=f"{name}.zip",
-        ratings=f"{name}/ratings.csv",
-        titles=f"{name}/movies.csv",
-        format="csv",
-        scale=HALF_STARS,
-        licence_url=f"{_ABOUT}/{name}-README.html",
-        **rest,  # type: ignore[arg-type]
-    )
+    members = f"{name}/ratings.csv", f"{name}/movies.csv"
+    return Dataset(name, "csv", *members, HALF_STARS, counts, **checksum)
 
 
 _ALL = (
     Dataset(
         name="ml-100k",
-        archive="ml-100k.zip",
+        format="tab",
         ratings="ml-100k/u.data",
         titles="ml-100k/u.item",
-        format="tab",
         scale=WHOLE_STARS,
-        licence_url=f"{_ABOUT}/ml-100k-README.txt",
         counts=Counts(ratings=100_000, users=943, items=1_682),
         archive_md5="0e33842e24a9c977be4e0107933c0723",
         ratings_sha256="06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
@@ -100,39 +91,35 @@ _ALL = (
     ),
     Dataset(
         name="ml-1m",
-        archive="ml-1m.zip",
+        format="colons",
         ratings="ml-1m/ratings.dat",
         titles="ml-1m/movies.dat",
-        format="colons",
         scale=WHOLE_STARS,
-        licence_url=f"{_ABOUT}/ml-1m-README.txt",
         counts=Counts(ratings=1_000_209, users=6_040, items=3_706),
         archive_md5="c4d9eecfca2ab87c1945afe126590906",
     ),
     Dataset(
         name="ml-10m",
-        archive="ml-10m.zip",
+        format="colons",
         ratings="ml-10M100K/ratings.dat",
         titles="ml-10M100K/movies.dat",
-        format="colons",
         scale=HALF_STARS,
-        licence_url=f"{_ABOUT}/ml-10m-README.html",
         counts=Counts(ratings=10_000_054, users=69_878, items=10_677),
         archive_md5="ce571fd55effeba0271552578f2648bd",
     ),
-    _with_header(
+    _describe_csv(
         "ml-20m",
-        counts=Counts(ratings=20_000_263, users=138_493, items=26_744),
+        Counts(ratings=20_000_263, users=138_493, items=26_744),
         archive_md5="cd245b17a1ae2cc31bb14903e1204af3",
     ),
-    _with_header(
+    _describe_csv(
         "ml-25m",
-        counts=Counts(ratings=25_000_095, users=162_541, items=59_047),
+        Counts(ratings=25_000_095, users=162_541, items=59_047),
         archive_md5="6b51fb2759a8657d3bfcbfc42b592ada",
     ),
-    _with_header("ml-32m", counts=Counts(ratings=32_000_204, users=200_948), md5_beside=True),
-    _with_header("ml-latest-small"),
-    _with_header("ml-latest"),
+    _describe_csv("ml-32m", Counts(ratings=32_000_204, users=200_948), md5_beside=True),
+    _describe_csv("ml-latest-small", Counts()),
+    _describe_csv("ml-latest", Counts()),
 )
 
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
@@ -152,7 +139,7 @@ def find(name: str) -> Dataset:
 
 
 def check(dataset: str) -> None:
-    """Raise `UnknownDataset` for what is no name of the catalogue and no URI of ratings."""
+    """Raise `UnknownDataset` for what is neither a name in the catalogue nor a URI of ratings."""
     if not is_uri(dataset):
         find(dataset)
         return
@@ -169,20 +156,13 @@ def check(dataset: str) -> None:
         )
 
 
-def has_folds(ratings_sha256: str) -> bool:
-    """Return whether ratings are those of a data set that GroupLens has cut into folds."""
-    return any(
-        dataset.folds and dataset.ratings_sha256 == ratings_sha256 for dataset in DATASETS.values()
-    )
-
-
 def is_uri(dataset: str) -> bool:
     """Return whether `dataset` points at a file of the user's own: `file://…` or `s3://…`."""
     return urlsplit(dataset).scheme in ("file", "s3")
 
 
 def identify(dataset: str) -> str:
-    """Return the identity of a data set: its name in the catalogue, or one made of its URI.
+    """Return the identity of a data set: its name in the catalogue, or one made from its URI.
 
     That of a URI is its file's stem and 8 hex digits of the URI's sha256, `ratings-3f1c2a9b`: two
     files of one name are two data sets. Records, metrics, the index and retention all use it.
@@ -197,5 +177,5 @@ def identify(dataset: str) -> str:
 def default_split(dataset: str) -> SplitConfig:
     """Return how `dataset` is split by default."""
     if dataset in DATASETS and DATASETS[dataset].folds:
-        return SplitConfig(strategy="canonical", fold=1, valid_fraction=0.1)
-    return SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)
+        return SplitConfig(strategy="canonical", fold=1)
+    return SplitConfig(strategy="hash", test_fraction=0.2)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from mftasks.data.catalog import Counts, Scale
 from mftasks.data.table import MISSING, EncodedIds, RatingsTable
 from mftasks.records import Check, Severity
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 FIRST_RATED = datetime(1995, 1, 1, tzinfo=UTC)
@@ -56,7 +57,7 @@ def check(table: RatingsTable, expected: Expected) -> tuple[Check, ...]:
         _check_pairs(table),
         *_check_counts(table, expected.counts),
         *_check_sizes(table),
-        *(_check_scale(table) if expected.scale is None else ()),
+        *([_check_scale(table)] if expected.scale is None else []),
     )
 
 
@@ -77,17 +78,10 @@ def _check_values(table: RatingsTable, expected: Expected) -> Iterator[Check]:
         for rule in _list_timestamp_rules("error" if strict else "warning"):
             yield _apply(rule, table, table.timestamps)
     elif expected.needs_timestamps:
-        yield Check(
-            name="timestamp is there",
-            severity="error",
-            passed=False,
-            detail="no column timestamp, which this split needs",
-        )
+        yield _judge("timestamp is there", False, "no column timestamp, which this split needs")
 
 
 def _list_rating_rules(ratings: NDArray[np.float32], scale: Scale | None) -> list[Rule]:
-    import numpy as np
-
     rules = [
         Rule("rating is there", "error", lambda values: ~np.isnan(values), "a number"),
         Rule("rating is finite", "error", lambda values: ~np.isinf(values), "a finite number"),
@@ -110,8 +104,6 @@ def _list_rating_rules(ratings: NDArray[np.float32], scale: Scale | None) -> lis
 
 def _list_outlier_rules(ratings: NDArray[np.float32]) -> Iterator[Rule]:
     """Bound ratings of an unknown scale by what most of them are: one of 1e20 ruins a training."""
-    import numpy as np
-
     finite = ratings[np.isfinite(ratings)]
     first, third = np.quantile(finite, (0.25, 0.75)).tolist() if len(finite) else (0.0, 0.0)
     spread = third - first or LARGEST_RATING
@@ -130,8 +122,6 @@ def _list_outlier_rules(ratings: NDArray[np.float32]) -> Iterator[Rule]:
 
 def _allow(low: float, high: float) -> Callable[[Any], Any]:
     """Return a rule's `holds` for numbers from `low` to `high`; other rules find the others."""
-    import numpy as np
-
     return lambda values: ~np.isfinite(values) | ((values >= low) & (values <= high))
 
 
@@ -155,8 +145,6 @@ def _list_timestamp_rules(severity: Severity) -> Iterator[Rule]:
 
 def _apply(rule: Rule, table: RatingsTable, values: Any, codes: Any = None) -> Check:
     """Return whether `values` keep a rule; rating i has values[codes[i]], or just values[i]."""
-    import numpy as np
-
     holds = rule.holds(values)
     passed = bool(holds.all())
     detail = f"all as expected: {rule.wanted}"
@@ -167,7 +155,11 @@ def _apply(rule: Rule, table: RatingsTable, values: Any, codes: Any = None) -> C
             len(rows), lambda n: f"{_show(values[places[n]])} in {table.name_row(rows[n])}"
         )
         detail = f"{len(rows):,} of {table.n_ratings:,}: {shown}; expected {rule.wanted}"
-    return Check(name=rule.name, severity=rule.severity, passed=passed, detail=detail)
+    return _judge(rule.name, passed, detail, rule.severity)
+
+
+def _judge(name: str, passed: bool, detail: str, severity: Severity = "error") -> Check:
+    return Check(name=name, severity=severity, passed=passed, detail=detail)
 
 
 def _list_first(n: int, describe: Callable[[int], str]) -> str:
@@ -183,8 +175,6 @@ def _show(value: Any) -> str:
 
 def _check_pairs(table: RatingsTable) -> Check:
     """Check that nobody rated anything twice, by sorting one key per rating."""
-    import numpy as np
-
     keys = table.pair_keys()
     keys.sort()
     doubled = np.unique(keys[1:][keys[1:] == keys[:-1]])
@@ -193,60 +183,37 @@ def _check_pairs(table: RatingsTable) -> Check:
         len(doubled),
         lambda n: f"({_show(table.users.known[users[n]])}, {_show(table.items.known[items[n]])})",
     )
-    return Check(
-        name="user and item are a pair only once",
-        severity="error",
-        passed=not len(doubled),
-        detail=f"{len(doubled):,} pairs are rated more than once: {shown}"
-        if len(doubled)
-        else f"{len(keys):,} different pairs",
-    )
+    detail = f"{len(keys):,} different pairs"
+    if len(doubled):
+        detail = f"{len(doubled):,} pairs are rated more than once: {shown}"
+    return _judge("user and item are a pair only once", not len(doubled), detail)
 
 
 def _check_counts(table: RatingsTable, counts: Counts) -> Iterator[Check]:
     found = Counts(table.n_ratings, len(table.users.known), len(table.items.known))
     for what, n_found, n_expected in zip(Counts._fields, found, counts, strict=True):
         if n_expected is not None:
-            yield Check(
-                name=f"number of {what} is as published",
-                severity="error",
-                passed=n_found == n_expected,
-                detail=f"{n_found:,} {what}, published are {n_expected:,}",
-            )
+            detail = f"{n_found:,} {what}, published are {n_expected:,}"
+            yield _judge(f"number of {what} is as published", n_found == n_expected, detail)
 
 
 def _check_sizes(table: RatingsTable) -> Iterator[Check]:
-    import numpy as np
-
     for what, ids in (("users", table.users), ("items", table.items)):
         n = len(ids.known)
-        yield Check(
-            name=f"there are {what} to tell apart",
-            severity="error",
-            passed=n >= 2,
-            detail=f"{n:,} {what}; at least 2 are needed",
-        )
+        detail = f"{n:,} {what}; at least 2 are needed"
+        yield _judge(f"there are {what} to tell apart", n >= 2, detail)
     given = table.ratings[np.isfinite(table.ratings)]
     low, high = (float(given.min()), float(given.max())) if len(given) else (0.0, 0.0)
-    yield Check(
-        name="ratings differ",
-        severity="error",
-        passed=low < high,
-        detail=f"from {low:g} to {high:g}" if low < high else "there are not two different ones",
-    )
+    detail = f"from {low:g} to {high:g}" if low < high else "there are not two different ones"
+    yield _judge("ratings differ", low < high, detail)
 
 
-def _check_scale(table: RatingsTable) -> Iterator[Check]:
+def _check_scale(table: RatingsTable) -> Check:
     """Warn of what is unusual in ratings whose scale is not known."""
-    import numpy as np
-
     values = np.unique(table.ratings[np.isfinite(table.ratings)])
-    spread = f"{len(values):,} different values"
+    passed = len(values) <= _MANY_VALUES and bool((values >= 0).all())
+    detail = f"{len(values):,} different values"
     if len(values):
-        spread += f" from {values[0]:g} to {values[-1]:g}"
-    yield Check(
-        name="ratings look like a scale",
-        severity="warning",
-        passed=len(values) <= _MANY_VALUES and bool((values >= 0).all()),
-        detail=f"{spread}; a scale has at most {_MANY_VALUES}, none below 0",
-    )
+        detail += f" from {values[0]:g} to {values[-1]:g}"
+    detail += f"; a scale has at most {_MANY_VALUES}, none below 0"
+    return _judge("ratings look like a scale", passed, detail, "warning")

@@ -7,27 +7,25 @@ missing in the arrays, for `validate` to find.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    Ids = NDArray[np.int64] | NDArray[np.str_]
+    from mftasks.data.arrays import Ids
 
 MISSING = -(2**63)
-"""Stand for a missing integer: an id, or a timestamp. A missing string is empty, a rating NaN."""
-
-# With more possible values than this per row, hashing the ids is cheaper than a table of them all.
-_MAX_SPREAD = 16
-_FREE_SPREAD = 1_000_000
-_BLOCK = 1 << 18
-# Batches of strings have dictionaries of their own: so many are merged into one at a time.
-_MERGED = 64
+"""Stands for a missing integer: an id, or a timestamp. A missing string is empty, a rating NaN."""
 
 
 class EncodedIds(NamedTuple):
-    """Hold one id a rating: `known[codes]`, where `known` is sorted and without duplicates."""
+    """The ids of all ratings, `known[codes]`; `known` is sorted and without duplicates."""
 
     codes: NDArray[np.int32]
     known: Ids
@@ -58,41 +56,24 @@ class RatingsTable(NamedTuple):
 
     def pair_keys(self) -> NDArray[np.int64]:
         """Return one number for each rating, equal for equal pairs, ordered by user and item."""
-        return self.users.codes.astype("int64") * len(self.items.known) + self.items.codes
+        return self.users.codes.astype(np.int64) * len(self.items.known) + self.items.codes
 
 
-def collected(batches: Any) -> dict[str, Any]:
-    """Gather batches of `{column: pyarrow array}` into one numpy array a column.
+def collect(batches: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Gather batches of `{column: pyarrow array}` into one numpy array per column.
 
-    A batch's memory is given back before the next one is read. Integers take 4 bytes where they
-    fit, moments become seconds, and a column of strings stays a pyarrow dictionary array.
+    A batch's memory is freed before the next one is read. Integers take 4 bytes if they fit,
+    moments become seconds, and a column of strings stays a pyarrow dictionary array.
     """
     pieces: dict[str, list[Any]] = {}
     for batch in batches:
         for name, column in batch.items():
-            waiting = pieces.setdefault(name, [])
-            waiting.append(_packed(column))
-            if len(waiting) == _MERGED and not _is_numpy(waiting[0]):
-                pieces[name] = [_joined(waiting)]
-    return {name: _joined(pieces.pop(name)) for name in list(pieces)}
+            pieces.setdefault(name, []).append(_pack(column))
+    return {name: _join(pieces.pop(name)) for name in list(pieces)}
 
 
-def encoded(column: Any) -> EncodedIds:
-    """Encode a column of ids that `collected` gave; integers of 4 bytes are overwritten."""
-    return _encoded_integers(column) if _is_numpy(column) else _encoded_strings(column)
-
-
-def _is_numpy(column: Any) -> bool:
-    import numpy as np
-
-    return isinstance(column, np.ndarray)
-
-
-def _packed(column: Any) -> Any:
+def _pack(column: Any) -> Any:
     """Return a copy of a pyarrow array as a numpy array, or strings as they are."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kind = column.type
     if pa.types.is_dictionary(kind):
         return column
@@ -102,57 +83,24 @@ def _packed(column: Any) -> Any:
         column = pc.divide(column.cast(pa.int64()).cast(pa.float64()), 1e6)
     if pa.types.is_floating(column.type):
         column = pc.floor(column).cast(pa.int64(), safe=False)
-    if kind == pa.int64() and not column.null_count and len(column):
-        bounds = pc.min_max(column)
-        if bounds["min"].as_py() >= -(2**31) and bounds["max"].as_py() < 2**31:
-            return column.to_numpy().astype("int32")
-    return column.fill_null(MISSING).to_numpy().copy()
+    values = column.fill_null(MISSING).to_numpy()
+    fits = len(values) and values.min() >= -(2**31) and values.max() < 2**31
+    return values.astype(np.int32 if fits else np.int64)
 
 
-def _joined(pieces: list[Any]) -> Any:
-    import numpy as np
-    import pyarrow as pa
-
-    if _is_numpy(pieces[0]):
+def _join(pieces: list[Any]) -> Any:
+    if isinstance(pieces[0], np.ndarray):
         return np.concatenate(pieces)
     return pa.chunked_array(pieces).unify_dictionaries().combine_chunks()
 
 
-def _encoded_integers(values: NDArray[Any]) -> EncodedIds:
-    """Encode by a table of all values between the least and the greatest, where that is short."""
-    import numpy as np
-
-    low, high = int(values.min()), int(values.max())
-    if values.dtype != np.int32 or high - low > _MAX_SPREAD * len(values) + _FREE_SPREAD:
-        return _encoded_sparse(values.astype(np.int64, copy=False))
-    present = np.zeros(high - low + 1, bool)
-    blocks = [values[start : start + _BLOCK] for start in range(0, len(values), _BLOCK)]
-    for block in blocks:
-        present[block.astype(np.int64) - low] = True
-    places = np.cumsum(present, dtype=np.int32) - np.int32(1)
-    for block in blocks:
-        block[:] = places[block.astype(np.int64) - low]
-    return EncodedIds(values, np.flatnonzero(present) + low)
-
-
-def _encoded_sparse(values: NDArray[np.int64]) -> EncodedIds:
-    import numpy as np
-    import pandas as pd
-
-    codes, found = pd.factorize(values)
-    order = np.argsort(found)
-    places = np.empty(len(found), np.int32)
-    places[order] = np.arange(len(found), dtype=np.int32)
-    return EncodedIds(places[codes], found[order])
-
-
-def _encoded_strings(column: Any) -> EncodedIds:
-    import numpy as np
-
-    found = column.dictionary.to_numpy(zero_copy_only=False).astype(str)
-    indices = column.indices
-    if indices.null_count:
-        indices = indices.fill_null(len(found))
-        found = np.append(found, "")
+def encode(column: Any) -> EncodedIds:
+    """Encode a column of ids that `collect` returned."""
+    if isinstance(column, np.ndarray):
+        codes, known = pd.factorize(column, sort=True)
+        return EncodedIds(codes.astype(np.int32), known.astype(np.int64))
+    found, codes = column.dictionary.to_numpy(zero_copy_only=False).astype(str), column.indices
+    if codes.null_count:
+        found, codes = np.append(found, ""), codes.fill_null(len(found))
     known, places = np.unique(found, return_inverse=True)
-    return EncodedIds(places.astype(np.int32)[indices.to_numpy()], known)
+    return EncodedIds(places.astype(np.int32)[codes.to_numpy()], known)

@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-OWN = ("file", "s3")
-
 
 class Uri(NamedTuple):
     """The parts of a `file:` or `s3:` URI; `path` is decoded, without query and fragment."""
@@ -17,11 +15,6 @@ class Uri(NamedTuple):
     scheme: str
     host: str
     path: str
-
-    @property
-    def name(self) -> str:
-        """Return the last part of the path."""
-        return self.path.rpartition("/")[2]
 
 
 def parse(uri: str) -> Uri:

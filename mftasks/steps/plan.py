@@ -222,7 +222,7 @@ def _refuse_useless(
             f"{of}momentum {config.momentum} has no effect on optimizer {config.optimizer!r}; "
             "choose optimizer sgd"
         )
-    if asked.get("patience") and not split.valid_fraction:
+    if asked.get("patience") and split.valid_fraction == 0:
         raise InvalidPlan(
             f"{of}patience {config.patience} has no effect without a validation part; "
             "choose a valid_fraction above 0"

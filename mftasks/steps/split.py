@@ -1,6 +1,6 @@
-"""Part the data set of a run into train, valid and test, and put the parts into the store.
+"""Split the data set of a run into train, valid and test, and put the parts into the store.
 
-Command line: `python -m mftasks split --run-id RUN`
+python -m mftasks split --run-id try-1
 
 The same data and configuration give the same parts, whatever the order of the file's rows, and are
 kept once for all runs, under their fingerprint.
@@ -15,24 +15,24 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from mftasks import progress
-from mftasks.data import catalog, formats, splitting
+from mftasks.data import formats, splitting
 from mftasks.data.arrays import Part, Vocabulary, to_npz
 from mftasks.errors import InvalidPlan
-from mftasks.progress import Tick
 from mftasks.records import PartSize, Profile, RunPlan, SplitConfig, SplitRef
 from mftasks.store import keys
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from mftasks.data.arrays import Ids
+    from mftasks.data.arrays import Ids, Positions
     from mftasks.data.table import EncodedIds, RatingsTable
     from mftasks.progress import OnTick
-    from mftasks.records import DatasetRef
     from mftasks.store.workspace import Workspace
+
+    Rows = dict[str, NDArray[np.intp]]
 
 log = logging.getLogger(__name__)
 
@@ -46,49 +46,41 @@ _NAMES = {"train": splitting.TRAIN, "valid": splitting.VALID, "test": splitting.
 
 
 def split(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silent) -> SplitRef:
-    """Part the validated data set as the plan says, and return references to the parts.
+    """Split the validated data set as the plan says, and return references to the parts.
 
-    Raises `InvalidPlan` if the train or the test part would be empty, if no test rating is of a user
-    and an item that training knows, or if the strategy needs timestamps that the data lack.
+    Raises `InvalidPlan` if the train or the test part would be empty, or if no test rating is of a
+    user and an item that training knows.
     """
     key = keys.run(run_id, "split.json")
-    done = workspace.find_done(key, SplitRef)
-    if done is not None:
+    if (done := workspace.find_done(key, SplitRef)) is not None:
         return done
     config = workspace.read(keys.run(run_id, "plan.json"), RunPlan).split
     dataset = workspace.read(keys.run(run_id, "profile.json"), Profile).dataset
-    _refuse_foldless(dataset, config)
-    made_key = keys.split(fingerprint(dataset.sha256, config), "split.json")
-    made = workspace.find(made_key, SplitRef)
-    if made is None:
+    shared_key = keys.split(fingerprint(dataset.sha256, config), "split.json")
+    ref = workspace.find(shared_key, SplitRef)
+    if ref is None:
         table = formats.read(workspace.fetch(dataset.ratings), dataset.format)
-        on_tick(Tick(work="split", done=0, total=table.n_ratings, unit="ratings"))
-        made = workspace.write(made_key, _cut(workspace, table, dataset.sha256, config))
-        on_tick(Tick(work="split", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
-    sizes = ", ".join(f"{name} {size.n_ratings:,}" for name, size in made.sizes.items())
-    log.info("%s: %s, fingerprint %s", run_id, sizes, made.fingerprint)
-    for warning in made.warnings:
+        tick = progress.Tick(work="split", done=0, total=table.n_ratings, unit="ratings")
+        on_tick(tick)
+        ref = workspace.write(shared_key, _cut(workspace, table, dataset.sha256, config))
+        on_tick(msgspec.structs.replace(tick, done=table.n_ratings))
+    sizes = ", ".join(f"{name} {size.n_ratings:,}" for name, size in ref.sizes.items())
+    log.info("%s: %s, fingerprint %s", run_id, sizes, ref.fingerprint)
+    for warning in ref.warnings:
         log.warning("%s: %s", run_id, warning)
-    return workspace.write(key, made)
+    return workspace.write(key, ref)
 
 
 def fingerprint(dataset_sha256: str, config: SplitConfig) -> str:
-    """Return what identifies a split: two RMSEs compare only where it is equal."""
+    """Return what identifies a split: two RMSEs compare only if it is equal."""
     content = msgspec.json.encode([FORMAT_VERSION, dataset_sha256, config], order="deterministic")
     return hashlib.sha256(content).hexdigest()
-
-
-def _refuse_foldless(dataset: DatasetRef, config: SplitConfig) -> None:
-    if config.strategy == "canonical" and not catalog.has_folds(dataset.sha256):
-        raise InvalidPlan(
-            f"split 'canonical' of {dataset.name}, which has no folds; expected hash or temporal"
-        )
 
 
 def _cut(
     workspace: Workspace, table: RatingsTable, dataset_sha256: str, config: SplitConfig
 ) -> SplitRef:
-    rows = _rows_by_part(table, splitting.assign(table, config))
+    rows = _sort_by_part(table, splitting.assign(table, config))
     _refuse_empty(rows, config)
     user_rows, user_ids = _number(table.users, rows["train"])
     item_rows, item_ids = _number(table.items, rows["train"])
@@ -97,10 +89,9 @@ def _cut(
     for name, chosen in rows.items():
         users, items = table.users.codes[chosen], table.items.codes[chosen]
         parts[name] = Part(user_rows[users], item_rows[items], table.ratings[chosen])
-        sizes[name] = _size(parts[name], users, items)
+        sizes[name] = _count(parts[name], users, items)
     _refuse_unknown(sizes["test"], config)
-    left_out = table.n_ratings - sum(len(chosen) for chosen in rows.values())
-    if left_out:
+    if left_out := table.n_ratings - sum(map(len, rows.values())):
         sizes["left_out"] = PartSize(n_ratings=left_out, n_users=0, n_items=0)
     vocabulary = to_npz(Vocabulary(user_ids, item_ids))
     trained = table.ratings[rows["train"]]
@@ -117,22 +108,20 @@ def _cut(
         mean_rating=float(trained.mean(dtype="float64")),
         min_rating=float(trained.min()),
         max_rating=float(trained.max()),
-        valid_from=_valid_from(table, rows, config),
+        valid_from=_find_valid_from(table, rows, config),
         warnings=tuple(_warn(sizes)),
     )
 
 
-def _rows_by_part(table: RatingsTable, assigned: NDArray[np.uint8]) -> dict[str, NDArray[np.intp]]:
+def _sort_by_part(table: RatingsTable, assigned: NDArray[np.uint8]) -> Rows:
     """Return the rows of each part, sorted by user and item: the file's order never matters."""
-    import numpy as np
-
     order = np.argsort(table.pair_keys())
     by_order = assigned[order]
     rows = {name: order[by_order == part] for name, part in _NAMES.items()}
     return {name: chosen for name, chosen in rows.items() if name != "valid" or len(chosen)}
 
 
-def _refuse_empty(rows: dict[str, NDArray[np.intp]], config: SplitConfig) -> None:
+def _refuse_empty(rows: Rows, config: SplitConfig) -> None:
     for name in ("train", "test"):
         if not len(rows[name]):
             counts = ", ".join(f"{part} {len(chosen):,}" for part, chosen in rows.items())
@@ -146,16 +135,15 @@ def _refuse_unknown(test: PartSize, config: SplitConfig) -> None:
     if test.n_unseen_ratings == test.n_ratings:
         raise InvalidPlan(
             f"split {config.strategy!r} leaves no test rating of which training knows the user and "
-            f"the item: all {test.n_ratings:,} would be predicted by means, and no network be tested; "
+            f"the item: all {test.n_ratings:,} would be predicted by means, and no network tested; "
             "take more data, a smaller test_fraction, a later test_from, or split 'hash'"
         )
 
 
 def _warn(sizes: dict[str, PartSize]) -> Iterator[str]:
-    """Say what makes a part a poor measure of a network."""
+    """Yield what makes a part a poor measure of a network."""
     for name in ("valid", "test"):
-        part = sizes.get(name)
-        if part is None:
+        if (part := sizes.get(name)) is None:
             continue
         share = part.n_unseen_ratings / part.n_ratings
         if share >= MOSTLY:
@@ -170,41 +158,33 @@ def _warn(sizes: dict[str, PartSize]) -> Iterator[str]:
             )
 
 
-def _valid_from(
-    table: RatingsTable, rows: dict[str, NDArray[np.intp]], config: SplitConfig
-) -> datetime | None:
+def _find_valid_from(table: RatingsTable, rows: Rows, config: SplitConfig) -> datetime | None:
     if config.strategy != "temporal" or table.timestamps is None or "valid" not in rows:
         return None
     return datetime.fromtimestamp(int(table.timestamps[rows["valid"]].min()), UTC)
 
 
-def _number(ids: EncodedIds, train: NDArray[np.intp]) -> tuple[NDArray[np.int32], Ids]:
+def _number(ids: EncodedIds, train: NDArray[np.intp]) -> tuple[Positions, Ids]:
     """Return the vocabulary row of each id, and the vocabulary.
 
     The ids that training lacks count down from -1, so that they can be told apart.
     """
-    import numpy as np
-
     seen = np.bincount(ids.codes[train], minlength=len(ids.known)) > 0
     rows = np.where(seen, np.cumsum(seen) - 1, -np.cumsum(~seen)).astype(np.int32)
     return rows, ids.known[seen]
 
 
-def _size(part: Part, users: NDArray[np.int32], items: NDArray[np.int32]) -> PartSize:
-    import numpy as np
-
+def _count(part: Part, users: Positions, items: Positions) -> PartSize:
     new_user, new_item = part.users < 0, part.items < 0
     return PartSize(
         n_ratings=len(part.ratings),
-        n_users=_n_distinct(users),
-        n_items=_n_distinct(items),
-        n_unseen_users=_n_distinct(users[new_user]),
-        n_unseen_items=_n_distinct(items[new_item]),
+        n_users=_count_distinct(users),
+        n_items=_count_distinct(items),
+        n_unseen_users=_count_distinct(users[new_user]),
+        n_unseen_items=_count_distinct(items[new_item]),
         n_unseen_ratings=int(np.count_nonzero(new_user | new_item)),
     )
 
 
-def _n_distinct(codes: NDArray[np.int32]) -> int:
-    import numpy as np
-
-    return int(np.count_nonzero(np.bincount(codes))) if len(codes) else 0
+def _count_distinct(codes: Positions) -> int:
+    return int(np.count_nonzero(np.bincount(codes)))

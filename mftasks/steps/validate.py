@@ -1,27 +1,28 @@
 """Check the data set of a run against the rules that training relies on, and describe it.
 
-Command line: `python -m mftasks validate --run-id RUN`
+python -m mftasks validate --run-id try-1
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+import numpy as np
+
 from mftasks import progress
 from mftasks.data import catalog, checks, formats, splitting
-from mftasks.data.checks import Expected
-from mftasks.data.table import RatingsTable
 from mftasks.errors import InvalidDataset, InvalidPlan
-from mftasks.progress import Tick
 from mftasks.records import Check, DatasetRef, Histogram, Profile, RunPlan, SplitConfig
 from mftasks.store import keys
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+    from mftasks.data.table import RatingsTable
     from mftasks.progress import OnTick
     from mftasks.store.workspace import Workspace
 
@@ -37,17 +38,17 @@ def validate(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
     Raises `InvalidDataset` with all failed checks, and writes nothing then.
     """
     key = keys.run(run_id, "profile.json")
-    done = workspace.find_done(key, Profile)
-    if done is not None:
+    if (done := workspace.find_done(key, Profile)) is not None:
         return done
     plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
     dataset = workspace.read(keys.run(run_id, "download.json"), DatasetRef)
     table = _read(workspace, dataset)
-    on_tick(Tick(work="validate", done=0, total=table.n_ratings, unit="ratings"))
-    made = checks.check(table, _expected(plan.dataset, plan.split))
-    _refuse_failed(dataset, made)
-    on_tick(Tick(work="validate", done=table.n_ratings, total=table.n_ratings, unit="ratings"))
-    return workspace.write(key, _profile(dataset, _leave_out(table, plan.split), made))
+    tick = progress.Tick(work="validate", done=0, total=table.n_ratings, unit="ratings")
+    on_tick(tick)
+    found = checks.check(table, _expect(plan.dataset, plan.split))
+    _refuse_failed(dataset, found)
+    on_tick(msgspec.structs.replace(tick, done=table.n_ratings))
+    return workspace.write(key, _describe(dataset, _leave_out(table, plan.split), found))
 
 
 def _read(workspace: Workspace, dataset: DatasetRef) -> RatingsTable:
@@ -57,25 +58,24 @@ def _read(workspace: Workspace, dataset: DatasetRef) -> RatingsTable:
         raise InvalidDataset(f"{dataset.name} from {dataset.source}: {error}") from error
 
 
-def _expected(dataset: str, split: SplitConfig) -> Expected:
-    needs_timestamps = split.strategy == "temporal" or split.as_of is not None
+def _expect(dataset: str, split: SplitConfig) -> checks.Expected:
     known = catalog.DATASETS.get(dataset)
-    return Expected(
+    return checks.Expected(
         scale=known.scale if known else None,
         counts=known.counts if known else catalog.Counts(),
-        needs_timestamps=needs_timestamps,
+        needs_timestamps=split.strategy == "temporal" or split.as_of is not None,
     )
 
 
-def _refuse_failed(dataset: DatasetRef, made: tuple[Check, ...]) -> None:
-    failed = [check for check in made if not check.passed]
+def _refuse_failed(dataset: DatasetRef, found: tuple[Check, ...]) -> None:
+    failed = [check for check in found if not check.passed]
     for check in failed:
         if check.severity == "warning":
             log.warning("%s: %s: %s", dataset.name, check.name, check.detail)
     errors = [f"- {check.name}: {check.detail}" for check in failed if check.severity == "error"]
     if errors:
         raise InvalidDataset(
-            f"{dataset.name} from {dataset.source} breaks {len(errors)} of {len(made)} rules:\n"
+            f"{dataset.name} from {dataset.source} breaks {len(errors)} of {len(found)} rules:\n"
             + "\n".join(errors),
             n_rules=len(errors),
         )
@@ -91,18 +91,24 @@ def _leave_out(table: RatingsTable, split: SplitConfig) -> RatingsTable:
             f"as_of {split.as_of:%Y-%m-%d %H:%M} leaves out all {table.n_ratings:,} ratings; "
             "choose a later moment"
         )
-    return RatingsTable(
-        table.users._replace(codes=table.users.codes[chosen]),
-        table.items._replace(codes=table.items.codes[chosen]),
-        table.ratings[chosen],
-        table.timestamps[chosen] if table.timestamps is not None else None,
+    return table._replace(
+        users=table.users._replace(codes=table.users.codes[chosen]),
+        items=table.items._replace(codes=table.items.codes[chosen]),
+        ratings=table.ratings[chosen],
+        timestamps=None if table.timestamps is None else table.timestamps[chosen],
     )
 
 
-def _profile(dataset: DatasetRef, table: RatingsTable, made: tuple[Check, ...]) -> Profile:
-    per_user, per_item = (_count(ids.codes) for ids in (table.users, table.items))
-    n_users, n_items = len(per_user), len(per_item)
-    moments = _plausible(table)
+def _describe(dataset: DatasetRef, table: RatingsTable, found: tuple[Check, ...]) -> Profile:
+    per_user, per_item = (np.bincount(ids.codes) for ids in (table.users, table.items))
+    n_users, n_items = np.count_nonzero(per_user), np.count_nonzero(per_item)
+    moments = table.timestamps if table.timestamps is not None else np.empty(0, np.int64)
+    moments = moments[checks.plausible(moments)]  # the others were reported as a warning
+    first, last = (
+        (datetime.fromtimestamp(int(one), UTC) for one in (moments.min(), moments.max()))
+        if len(moments)
+        else (None, None)
+    )
     return Profile(
         dataset=dataset,
         n_ratings=table.n_ratings,
@@ -110,63 +116,36 @@ def _profile(dataset: DatasetRef, table: RatingsTable, made: tuple[Check, ...]) 
         n_items=n_items,
         density=table.n_ratings / (n_users * n_items),
         mean_rating=float(table.ratings.mean(dtype="float64")),
-        rating_counts=_rating_counts(table.ratings),
-        first_rated=_moment(moments.min()) if len(moments) else None,
-        last_rated=_moment(moments.max()) if len(moments) else None,
-        ratings_per_user=_activity(per_user),
-        ratings_per_item=_activity(per_item),
-        ratings_per_month=_by_month(moments),
-        checks=made,
+        rating_counts=_count_by_value(table.ratings),
+        first_rated=first,
+        last_rated=last,
+        ratings_per_user=_count_by_activity(per_user),
+        ratings_per_item=_count_by_activity(per_item),
+        ratings_per_month=_count_by_month(moments),
+        checks=found,
     )
 
 
-def _plausible(table: RatingsTable) -> NDArray[np.int64]:
-    """Return the timestamps that can be believed; the others were reported as a warning."""
-    import numpy as np
-
-    if table.timestamps is None:
-        return np.empty(0, np.int64)
-    return table.timestamps[checks.plausible(table.timestamps)]
-
-
-def _moment(seconds: np.int64) -> datetime:
-    return datetime.fromtimestamp(int(seconds), UTC)
-
-
-def _rating_counts(ratings: NDArray[np.float32]) -> dict[str, int]:
-    """Count ratings by value, or by bin where there are too many values for a picture."""
-    import numpy as np
-
+def _count_by_value(ratings: NDArray[np.float32]) -> dict[str, int]:
+    """Count ratings by value, or by bin if there are too many values for a picture."""
     values, counts = np.unique(ratings, return_counts=True)
     if len(values) <= _MANY_VALUES:
-        return {f"{value:g}": int(count) for value, count in zip(values, counts, strict=True)}
-    counts, edges = np.histogram(ratings, bins=_BINS)
-    return {
-        f"{edges[bin]:.4g} to {edges[bin + 1]:.4g}": int(count) for bin, count in enumerate(counts)
-    }
+        labels = [f"{value:g}" for value in values]
+    else:
+        counts, edges = np.histogram(ratings, bins=_BINS)
+        labels = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
+    return dict(zip(labels, counts.tolist(), strict=True))
 
 
-def _count(codes: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Return the number of ratings of each user or item that has any."""
-    import numpy as np
-
-    counts = np.bincount(codes)
-    return counts[counts > 0]
-
-
-def _activity(each: NDArray[np.intp]) -> Histogram:
+def _count_by_activity(each: NDArray[np.intp]) -> Histogram:
     """Count users (or items) by how many ratings they have, in bins that double: 1, 2–3, 4–7, …."""
-    import numpy as np
-
     edges = 2.0 ** np.arange(int(each.max()).bit_length() + 1)
     counts, _ = np.histogram(each, edges)
     return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))
 
 
-def _by_month(moments: NDArray[np.int64]) -> dict[str, int]:
+def _count_by_month(moments: NDArray[np.int64]) -> dict[str, int]:
     """Count ratings by month, "1997-09", from the first to the last, empty ones included."""
-    import numpy as np
-
     if not len(moments):
         return {}
     months = moments.astype("datetime64[s]").astype("datetime64[M]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mftasks.data.fallback import expected_ratings, mean_ratings
+from mftasks.data.arrays import expected_ratings, mean_ratings
 from mftasks.mx import predict
 from mftasks.scoring.errors import pooled
 

@@ -110,7 +110,7 @@ def test_what_is_missing_survives_reading(tmp_path: Path):
         ("colons", "1::2::3::4\n5::6::1\n", "line 2: Expected 7 columns, got 5"),
         ("csv", "a,user_id,item_id,rating\n9,1,2,3\n9,1,3,good\n", "line 3, column rating: 'good'"),
         ("csv", "user_id,item_id,rating\n1,2\n", "line 2: Expected 3 columns, got 2"),
-        ("csv", "user_id,rating\n1,2\n", "no column 'item_id'; found: user_id, rating; expected"),
+        ("csv", "user_id,rating\n1,2\n", "no column 'item_id'; found: 'user_id, rating'; expected"),
         ("csv", "user_id,item_id,rating,rating\n1,2,3,4\n", "column 'rating' is there twice"),
         (
             "csv",

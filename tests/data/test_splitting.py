@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from mftasks.data import splitting
-from mftasks.data.table import MISSING, EncodedIds, RatingsTable
-from mftasks.errors import InvalidPlan
+from mftasks.data.table import EncodedIds, RatingsTable
 from mftasks.records import SplitConfig
 
 HASH = SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)
@@ -194,32 +193,3 @@ def test_as_of_leaves_out_what_came_at_the_moment_or_after_it(zone: object):
     assigned = splitting.assign(of, SplitConfig(strategy="hash", test_fraction=0.2, as_of=moment))
     assert ((assigned == splitting.LEFT_OUT) == (of.timestamps >= 1_000_010_000)).all()
     assert (assigned == splitting.LEFT_OUT).any()
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (SplitConfig(strategy="canonical"), "without a fold"),
-        (SplitConfig(strategy="temporal"), "without test_from"),
-        (SplitConfig(strategy="hash"), "test_fraction must be above 0"),
-        (
-            SplitConfig(strategy="hash", test_fraction=0.6, valid_fraction=0.4),
-            "test_fraction 0.6 and valid_fraction 0.4",
-        ),
-    ],
-)
-def test_a_strategy_without_what_it_needs_is_refused(config: SplitConfig, message: str):
-    with pytest.raises(InvalidPlan, match=message):
-        splitting.assign(table(), config)
-
-
-def test_a_moment_without_timestamps_is_refused():
-    temporal = SplitConfig(strategy="temporal", test_from=datetime(2020, 1, 1, tzinfo=UTC))
-    with pytest.raises(InvalidPlan, match="needs timestamps, and the data have none"):
-        splitting.assign(table()._replace(timestamps=None), temporal)
-    of = table()
-    of.timestamps[3] = MISSING
-    with pytest.raises(InvalidPlan, match="needs timestamps, and 1 ratings have none"):
-        splitting.assign(
-            of, SplitConfig(strategy="hash", test_fraction=0.2, as_of=temporal.test_from)
-        )

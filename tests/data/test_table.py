@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mftasks.data.table import MISSING, EncodedIds, RatingsTable, collected, encoded
+from mftasks.data.table import MISSING, EncodedIds, RatingsTable, collect, encode
 
 
-def encoded_of(*batches: pa.Array) -> EncodedIds:
-    return encoded(collected({"user_id": batch} for batch in batches)["user_id"])
+def encode_batches(*batches: pa.Array) -> EncodedIds:
+    return encode(collect({"user_id": batch} for batch in batches)["user_id"])
 
 
 @pytest.mark.parametrize(
@@ -24,25 +24,25 @@ def encoded_of(*batches: pa.Array) -> EncodedIds:
     ids=["near", "negative", "64 bits", "far apart", "sparse", "one"],
 )
 def test_integers_are_encoded_among_their_sorted_distinct_values(values: list[int]):
-    ids = encoded_of(pa.array(values[:2]), pa.array(values[2:], pa.int64()))
+    ids = encode_batches(pa.array(values[:2]), pa.array(values[2:], pa.int64()))
     assert ids.known.tolist() == sorted(set(values))
     assert ids.known[ids.codes].tolist() == values
     assert (ids.known.dtype, ids.codes.dtype) == ("int64", "int32")
 
 
 def test_a_missing_integer_is_told_from_every_other():
-    ids = encoded_of(pa.array([5, None]), pa.array([7, 5]))
+    ids = encode_batches(pa.array([5, None]), pa.array([7, 5]))
     assert ids.known[ids.codes].tolist() == [5, MISSING, 7, 5]
 
 
 def test_strings_are_encoded_over_the_batches_whatever_the_order_of_their_dictionaries():
-    ids = encoded_of(
+    ids = encode_batches(
         pa.array(["zoë", "bob", "zoë"]).dictionary_encode(),
         pa.array(["ana", None, "bob"]).dictionary_encode(),
     )
     assert ids.known.tolist() == ["", "ana", "bob", "zoë"]
     assert ids.known[ids.codes].tolist() == ["zoë", "bob", "zoë", "ana", "", "bob"]
-    whole = encoded_of(pa.array(["b", "a"]).dictionary_encode())
+    whole = encode_batches(pa.array(["b", "a"]).dictionary_encode())
     assert whole.known.tolist() == ["a", "b"]
 
 
@@ -50,7 +50,7 @@ def test_many_batches_of_strings_are_merged_without_a_mistake():
     random = np.random.default_rng(0)
     values = [f"u{value}" for value in random.integers(0, 300, 3000).tolist()]
     batches = [pa.array(values[start : start + 10]) for start in range(0, 3000, 10)]
-    ids = encoded_of(*(batch.dictionary_encode() for batch in batches))
+    ids = encode_batches(*(batch.dictionary_encode() for batch in batches))
     assert ids.known.tolist() == sorted(set(values))
     assert ids.known[ids.codes].tolist() == values
 

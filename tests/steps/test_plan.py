@@ -144,6 +144,12 @@ def test_a_whole_number_may_be_spelt_as_a_form_of_json_spells_it() -> None:
     assert type(training.epochs) is int
 
 
+def test_patience_needs_no_valid_fraction_under_a_temporal_split() -> None:
+    planned = resolve("r", {"test_from": "1998-04-01", "patience": 3})
+    assert planned.split.valid_fraction is None
+    assert planned.trainings[0].patience == 3
+
+
 @pytest.mark.parametrize(
     "spelt", ["1998-04-01T00:00:00Z", "1998-04-01", "1998-04-01T02:00:00+02:00", "1998-04-01 00:00"]
 )

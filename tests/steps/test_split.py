@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from mftasks.data import catalog, formats
+from mftasks.data import formats
 from mftasks.data.arrays import read_part, read_vocabulary
 from mftasks.errors import InvalidPlan, MissingRecord
 from mftasks.records import DatasetRef, Profile, RunPlan, SplitConfig, SplitRef
@@ -237,21 +237,11 @@ def test_an_empty_part_is_refused_with_the_counts(
     assert workspace.store.list("splits/") == []
 
 
-def test_canonical_is_refused_where_there_are_no_folds(workspace: Workspace, tmp_path: Path):
-    prepared(workspace, tmp_path, some_rows(), SplitConfig(strategy="canonical", fold=1))
-    with pytest.raises(InvalidPlan, match=r"split 'canonical' of a-\w+, which has no folds"):
-        split(workspace, "a")
-
-
-def test_canonical_takes_the_fold_in_the_order_of_the_file(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_canonical_takes_the_fold_in_the_order_of_the_file(workspace: Workspace, tmp_path: Path):
     order = np.random.default_rng(0).permutation(100_000).tolist()
     rows = [(line // 200, line % 200, float(line % 5 + 1), 1_000_000_000) for line in order]
     text = "".join("\t".join(f"{value:g}" for value in row[:3]) + "\t9\n" for row in rows).encode()
     sha256 = hashlib.sha256(text).hexdigest()
-    known = catalog.find("ml-100k")._replace(ratings_sha256=sha256)
-    monkeypatch.setitem(catalog.DATASETS, "ml-100k", known)
     config = SplitConfig(strategy="canonical", fold=2)
     prepared(workspace, tmp_path, some_rows(), config)
     ref = DatasetRef(

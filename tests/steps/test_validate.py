@@ -21,14 +21,19 @@ SOUND = HEADER + (
 )
 
 
-def downloaded(workspace: Workspace, tmp_path: Path, text: str) -> DatasetRef:
+HASH = SplitConfig(strategy="hash", test_fraction=0.2)
+
+
+def downloaded(
+    workspace: Workspace, tmp_path: Path, text: str, split: SplitConfig = HASH
+) -> DatasetRef:
     """Plan a run on one's own ratings, and download them."""
     path = tmp_path / "mine.csv"
     path.write_text(text)
     plan = RunPlan(
         run_id="a",
         dataset=path.as_uri(),
-        split=SplitConfig(strategy="hash", test_fraction=0.2),
+        split=split,
         trainings=(),
         created_at=datetime.now(UTC),
         code_version="0",
@@ -108,6 +113,21 @@ def test_ratings_without_timestamps_have_no_months(workspace: Workspace, tmp_pat
     downloaded(workspace, tmp_path, text)
     profile = validate(workspace, "a")
     assert (profile.first_rated, profile.last_rated, profile.ratings_per_month) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        SplitConfig(strategy="temporal", test_from=datetime(1998, 1, 1, tzinfo=UTC)),
+        SplitConfig(strategy="hash", test_fraction=0.2, as_of=datetime(1998, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_split_by_time_needs_a_timestamp_for_each_rating(
+    workspace: Workspace, tmp_path: Path, split: SplitConfig
+):
+    downloaded(workspace, tmp_path, SOUND.replace(",889751712", ","), split)
+    with pytest.raises(InvalidDataset, match="timestamp is there: 2 of 5: nothing in line 5"):
+        validate(workspace, "a")
 
 
 def test_many_different_ratings_are_counted_in_bins(workspace: Workspace, tmp_path: Path):
