@@ -35,7 +35,6 @@ DIGEST_BYTES = 32
 # The sources that can change what a training computes; a change elsewhere keeps its checkpoints.
 SOURCES = (
     "data/arrays.py",
-    "data/fallback.py",
     "mx.py",
     "networks",
     "scoring/errors.py",
