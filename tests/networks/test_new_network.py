@@ -75,6 +75,8 @@ print(json.dumps([sorted(movielens_mf.dag.task_ids), movielens_mf.dag.doc_md]))
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
+NETWORKS = ["linear", "mlp", "ncf", "resnet"]
+
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -207,28 +209,29 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_a_file_that_is_broken_is_named_and_the_others_train(
-    run: Run, product: Path, what: str
-) -> None:
-    text, sentence = BROKEN[what]
-    (product / "mftasks/networks/broken.py").write_text(text.replace('"ncf"', '"broken"'))
+def test_files_that_are_broken_are_named_and_the_others_train(run: Run, product: Path) -> None:
+    sentences = {}
+    files = [product / f"mftasks/networks/broken{number}.py" for number in range(len(BROKEN))]
+    for file, (text, sentence) in zip(files, BROKEN.values(), strict=True):
+        file.write_text(text.replace('"ncf"', f'"{file.stem}"'))
+        sentences[file.stem] = sentence
     try:
-        name = f"broken-{list(BROKEN).index(what)}"
-        planned = plan(run, name)
-        assert planned.returncode == 0, planned.stderr
-        assert "network broken cannot be used" in planned.stderr.replace("\n", " ")
-        found = json.loads((product / f"store/runs/{name}/plan.json").read_text())
-        assert [one["network"] for one in found["trainings"]] == ["linear", "mlp", "ncf", "resnet"]
-        assert sentence in found["broken"]["broken"]
-
-        refused = plan(run, "refused", 'networks=["broken"]')
-        assert refused.returncode == 64
-        assert "network broken cannot be used" in refused.stderr.replace("\n", " ")
-
+        planned = plan(run, "broken")
+        refused = plan(run, "refused", 'networks=["broken0"]')
         field, tasks, doc = form(run, "networks")
-        assert sentence in doc
-        assert field["items"]["enum"] == ["linear", "mlp", "ncf", "resnet"]
-        assert "train_mlp" in tasks
     finally:
-        (product / "mftasks/networks/broken.py").unlink()
+        for file in files:
+            file.unlink()
+    assert planned.returncode == 0, planned.stderr
+    said = planned.stderr.replace("\n", " ")
+    found = json.loads((product / "store/runs/broken/plan.json").read_text())
+    assert [one["network"] for one in found["trainings"]] == NETWORKS
+    assert set(found["broken"]) == set(sentences)
+    for name, sentence in sentences.items():
+        assert f"network {name} cannot be used" in said
+        assert sentence in found["broken"][name]
+        assert sentence in doc
+    assert refused.returncode == 64
+    assert "network broken0 cannot be used" in refused.stderr.replace("\n", " ")
+    assert field["items"]["enum"] == NETWORKS
+    assert "train_mlp" in tasks
