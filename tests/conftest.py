@@ -18,8 +18,19 @@ from tests import starts_server, web
 from tests.web import Web
 
 
+LONGEST = (
+    "deployment",
+    "integration",
+    "operations",
+    "monitoring",
+    "browser",
+)  # first, so that none is last alone
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     starts_server.mark(items)
+    rooms = {room: place for place, room in enumerate(LONGEST)}
+    items.sort(key=lambda item: rooms.get(item.path.parent.name, len(rooms)))
     gc.freeze()  # A training collects garbage: let it not look at all that was imported.
 
 
