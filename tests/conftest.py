@@ -17,14 +17,8 @@ from mftasks.store.workspace import Workspace
 from tests import starts_server, web
 from tests.web import Web
 
-
-LONGEST = (
-    "deployment",
-    "integration",
-    "operations",
-    "monitoring",
-    "browser",
-)  # first, so that none is last alone
+# First, so that none of them is left alone in the end.
+LONGEST = ("deployment", "integration", "operations", "monitoring", "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from mftasks.mx import nd
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def run_script(script: str, **environment: str) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def start(*arguments: str, tmp_path: Path, **environment: str) -> subprocess.Popen[str]:

@@ -14,7 +14,7 @@ from mftasks.records import Manifest
 from mftasks.store import keys
 from mftasks.store.blobs import sha256_of
 from mftasks.store.workspace import Workspace
-from tests.command_line import mf
+from tests.cli.command_line import mf
 from tests.finished_run import DATASET, RUN, TITLES, published_run
 
 

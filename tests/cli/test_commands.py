@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import ROOT, mf, start
+from tests.cli.command_line import ROOT, mf, start
 
 
 @pytest.fixture
