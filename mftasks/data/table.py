@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 MISSING = -(2**63)
 """Stands for a missing integer: an id, or a timestamp. A missing string is empty, a rating NaN."""
 
+# With more possible values than this per row, hashing the ids is cheaper than a table of them all.
+_MAX_SPREAD = 16
+_FREE_SPREAD = 1_000_000
+
 
 class EncodedIds(NamedTuple):
     """The ids of all ratings, `known[codes]`; `known` is sorted and without duplicates."""
@@ -97,10 +101,22 @@ def _join(pieces: list[Any]) -> Any:
 def encode(column: Any) -> EncodedIds:
     """Encode a column of ids that `collect` returned."""
     if isinstance(column, np.ndarray):
-        codes, known = pd.factorize(column, sort=True)
-        return EncodedIds(codes.astype(np.int32), known.astype(np.int64))
+        return _encode_integers(column)
     found, codes = column.dictionary.to_numpy(zero_copy_only=False).astype(str), column.indices
     if codes.null_count:
         found, codes = np.append(found, ""), codes.fill_null(len(found))
     known, places = np.unique(found, return_inverse=True)
     return EncodedIds(places.astype(np.int32)[codes.to_numpy()], known)
+
+
+def _encode_integers(values: NDArray[Any]) -> EncodedIds:
+    """Encode by a table of all values from the least to the greatest, unless it would be long."""
+    low, high = int(values.min()), int(values.max())
+    if high - low > _MAX_SPREAD * len(values) + _FREE_SPREAD:
+        codes, known = pd.factorize(values, sort=True)
+        return EncodedIds(codes.astype(np.int32), known.astype(np.int64))
+    offsets = values - low
+    present = np.zeros(high - low + 1, bool)
+    present[offsets] = True
+    places = np.cumsum(present, dtype=np.int32) - np.int32(1)
+    return EncodedIds(places[offsets], np.flatnonzero(present) + low)

@@ -15,12 +15,12 @@ PUBLISHED = Expected(WHOLE_STARS, Counts(), needs_timestamps=False)
 OWN = Expected(None, Counts(), needs_timestamps=False)
 
 
-def ids(values: list[int] | list[str]) -> EncodedIds:
+def encode(values: list[int] | list[str]) -> EncodedIds:
     known, codes = np.unique(np.array(values), return_inverse=True)
     return EncodedIds(codes.astype(np.int32), known)
 
 
-def table(
+def make_table(
     users: list[int] | list[str] | None = None,
     items: list[int] | list[str] | None = None,
     ratings: list[float] | None = None,
@@ -28,21 +28,21 @@ def table(
 ) -> RatingsTable:
     """Return four ratings that keep every rule, but for the columns that are given."""
     return RatingsTable(
-        ids(users or [1, 1, 2, 2]),
-        ids(items or [1, 2, 1, 2]),
+        encode(users or [1, 1, 2, 2]),
+        encode(items or [1, 2, 1, 2]),
         np.array(ratings or [1, 5, 3, 4], np.float32),
         np.array(timestamps or [874965758] * 4),
     )
 
 
-def failed(of: RatingsTable, expected: Expected = PUBLISHED) -> list[Check]:
+def find_failed(of: RatingsTable, expected: Expected = PUBLISHED) -> list[Check]:
     return [check for check in checks.check(of, expected) if not check.passed]
 
 
 @pytest.mark.parametrize("expected", [PUBLISHED, OWN])
 def test_sound_ratings_keep_every_rule(expected: Expected):
-    assert failed(table(), expected) == []
-    assert len(checks.check(table(), expected)) >= 12
+    assert find_failed(make_table(), expected) == []
+    assert len(checks.check(make_table(), expected)) >= 12
 
 
 NAN, INF = float("nan"), float("inf")
@@ -52,63 +52,63 @@ NAN, INF = float("nan"), float("inf")
     ("of", "name", "detail"),
     [
         (
-            table(ratings=[1, NAN, 3, NAN]),
+            make_table(ratings=[1, NAN, 3, NAN]),
             "rating is there",
             "2 of 4: nothing in row 2, nothing in row 4; expected a number",
         ),
         (
-            table(ratings=[1, 2, INF, 3]),
+            make_table(ratings=[1, 2, INF, 3]),
             "rating is finite",
             "1 of 4: inf in row 3; expected a finite number",
         ),
         (
-            table(ratings=[0, 6, 3, 4]),
+            make_table(ratings=[0, 6, 3, 4]),
             "rating is in range",
             "2 of 4: 0 in row 1, 6 in row 2; expected 1 to 5",
         ),
         (
-            table(ratings=[1, 2.5, 3, 4]),
+            make_table(ratings=[1, 2.5, 3, 4]),
             "rating is on the scale",
             "1 of 4: 2.5 in row 2; expected steps of 1 from 1",
         ),
         (
-            table(users=[1, MISSING, 2, 2]),
+            make_table(users=[1, MISSING, 2, 2]),
             "user_id is there",
             "1 of 4: nothing in row 2; expected an id",
         ),
         (
-            table(users=[1, 1, -7, 2]),
+            make_table(users=[1, 1, -7, 2]),
             "user_id is not negative",
             "1 of 4: -7 in row 3; expected 0 or more",
         ),
         (
-            table(items=["a", "", "a", "b"]),
+            make_table(items=["a", "", "a", "b"]),
             "item_id is there",
             "1 of 4: nothing in row 2; expected an id",
         ),
         (
-            table(timestamps=[874965758, MISSING, 874965758, 874965758]),
+            make_table(timestamps=[874965758, MISSING, 874965758, 874965758]),
             "timestamp is there",
             "1 of 4: nothing in row 2; expected a moment",
         ),
         (
-            table(timestamps=[874965758, 5, 874965758, 874965758000]),
+            make_table(timestamps=[874965758, 5, 874965758, 874965758000]),
             "timestamp is plausible",
             "2 of 4: 5 in row 2, 874965758000 in row 4; "
             "expected seconds since 1970, from 1995 to tomorrow",
         ),
         (
-            table(users=[1, 2, 1, 2], items=["a", "b", "a", "b"]),
+            make_table(users=[1, 2, 1, 2], items=["a", "b", "a", "b"]),
             "user and item are a pair only once",
             "2 pairs are rated more than once: (1, 'a'), (2, 'b')",
         ),
         (
-            table(users=[1, 1, 1, 1], items=[1, 2, 3, 4]),
+            make_table(users=[1, 1, 1, 1], items=[1, 2, 3, 4]),
             "there are users to tell apart",
             "1 users; at least 2 are needed",
         ),
         (
-            table(ratings=[3, 3, 3, 3]),
+            make_table(ratings=[3, 3, 3, 3]),
             "ratings differ",
             "there are not two different ones",
         ),
@@ -117,12 +117,12 @@ NAN, INF = float("nan"), float("inf")
 def test_a_broken_rule_is_an_error_with_the_values_that_break_it(
     of: RatingsTable, name: str, detail: str
 ):
-    assert failed(of) == [Check(name=name, severity="error", passed=False, detail=detail)]
+    assert find_failed(of) == [Check(name=name, severity="error", passed=False, detail=detail)]
 
 
 def test_every_broken_rule_is_found_at_once():
-    of = table([1, MISSING, -7, 1], ["", "b", "a", ""], [1.5, NAN, 9, INF], [1, 1, 1, MISSING])
-    assert [check.name for check in failed(of)] == [
+    of = make_table([1, MISSING, -7, 1], ["", "b", "a", ""], [1.5, NAN, 9, INF], [1, 1, 1, MISSING])
+    assert [check.name for check in find_failed(of)] == [
         "rating is there",
         "rating is finite",
         "rating is in range",
@@ -137,42 +137,42 @@ def test_every_broken_rule_is_found_at_once():
 
 
 def test_only_the_first_values_of_many_are_shown():
-    of = table(list(range(1000)), [1, 2] * 500, [9] + [8.0] * 999, [874965758] * 1000)
-    assert failed(of)[0].detail == (
+    of = make_table(list(range(1000)), [1, 2] * 500, [9] + [8.0] * 999, [874965758] * 1000)
+    assert find_failed(of)[0].detail == (
         "1,000 of 1,000: 9 in row 1, 8 in row 2, 8 in row 3, …; expected 1 to 5"
     )
 
 
 def test_counts_are_compared_with_the_published_ones():
     expected = Expected(WHOLE_STARS, Counts(ratings=4, users=3), needs_timestamps=False)
-    assert [(check.name, check.detail) for check in failed(table(), expected)] == [
+    assert [(check.name, check.detail) for check in find_failed(make_table(), expected)] == [
         ("number of users is as published", "2 users, published are 3")
     ]
 
 
 def test_odd_moments_of_ones_own_data_are_errors_only_where_the_split_needs_them():
-    of = table(timestamps=[5, 874965758, 874965758, 874965758])
-    assert [check.severity for check in failed(of, OWN)] == ["warning"]
+    of = make_table(timestamps=[5, 874965758, 874965758, 874965758])
+    assert [check.severity for check in find_failed(of, OWN)] == ["warning"]
     needed = OWN._replace(needs_timestamps=True)
-    assert [check.severity for check in failed(of, needed)] == ["error"]
-    (absent,) = failed(of._replace(timestamps=None), needed)
+    assert [check.severity for check in find_failed(of, needed)] == ["error"]
+    (absent,) = find_failed(of._replace(timestamps=None), needed)
     assert (absent.severity, absent.name) == ("error", "timestamp is there")
-    assert failed(of._replace(timestamps=None), OWN) == []
+    assert find_failed(of._replace(timestamps=None), OWN) == []
 
 
 @pytest.mark.parametrize("ratings", [[-1, 2, 3, 4], [0.001 * step for step in range(200)]])
 def test_ratings_that_look_like_no_scale_are_a_warning(ratings: list[float]):
     n = len(ratings)
-    of = table(list(range(n)), [1, 2] * (n // 2), ratings, [874965758] * n)
-    assert [(check.name, check.severity) for check in failed(of, OWN)] == [
+    of = make_table(list(range(n)), [1, 2] * (n // 2), ratings, [874965758] * n)
+    assert [(check.name, check.severity) for check in find_failed(of, OWN)] == [
         ("ratings look like a scale", "warning")
     ]
 
 
 def test_half_stars_are_on_their_scale():
     half = PUBLISHED._replace(scale=WHOLE_STARS._replace(low=0.5, step=0.5))
-    assert failed(table(ratings=[0.5, 4.5, 3, 5]), half) == []
-    assert [check.name for check in failed(table(ratings=[0.6, 4.5, 3, 5]), half)] == [
+    assert find_failed(make_table(ratings=[0.5, 4.5, 3, 5]), half) == []
+    assert [check.name for check in find_failed(make_table(ratings=[0.6, 4.5, 3, 5]), half)] == [
         "rating is on the scale"
     ]
 
@@ -185,10 +185,10 @@ def test_a_rating_of_today_is_plausible_and_one_of_next_week_is_not():
 STARS = [1, 2, 3, 4, 5] * 20
 
 
-def rate(odd: float) -> RatingsTable:
+def make_ratings_with(odd: float) -> RatingsTable:
     """Return a hundred ratings of one to five stars, and an odd one in line 102 of a CSV file."""
     n = len(STARS) + 1
-    of = table(list(range(n)), [1, 2] * (n // 2) + [1], [*STARS, odd], [874965758] * n)
+    of = make_table(list(range(n)), [1, 2] * (n // 2) + [1], [*STARS, odd], [874965758] * n)
     return of._replace(n_header_lines=1)
 
 
@@ -197,7 +197,7 @@ def rate(odd: float) -> RatingsTable:
     [(-9223372036854775808, "-9.22337e+18"), (1e20, "1e+20"), (880756864, "8.80757e+08")],
 )
 def test_an_absurd_rating_is_an_error_that_names_its_line_and_what_to_do(odd: float, shown: str):
-    found = {check.name: check for check in failed(rate(odd), OWN)}
+    found = {check.name: check for check in find_failed(make_ratings_with(odd), OWN)}
     assert found["rating is plausible"] == Check(
         name="rating is plausible",
         severity="error",
@@ -208,19 +208,19 @@ def test_an_absurd_rating_is_an_error_that_names_its_line_and_what_to_do(odd: fl
 
 
 def test_a_rating_beyond_a_million_is_an_error_however_wide_the_others_are():
-    of = table(ratings=[-1e7, 1e7, 3e7, 2e7])
-    assert [check.name for check in failed(of, OWN) if check.severity == "error"] == [
+    of = make_table(ratings=[-1e7, 1e7, 3e7, 2e7])
+    assert [check.name for check in find_failed(of, OWN) if check.severity == "error"] == [
         "rating is plausible"
     ]
 
 
 def test_a_rating_far_from_the_others_is_a_warning():
-    (warning,) = failed(rate(87), OWN)
+    (warning,) = find_failed(make_ratings_with(87), OWN)
     assert (warning.name, warning.severity) == ("rating is near the others", "warning")
     assert warning.detail.startswith("1 of 101: 87 in line 102; expected -18 to 24")
 
 
 def test_five_stars_by_nearly_everybody_make_one_star_no_outlier():
     n = 100
-    of = table(list(range(n)), [1, 2] * (n // 2), [1.0] + [5.0] * (n - 1), [874965758] * n)
-    assert failed(of, OWN) == []
+    of = make_table(list(range(n)), [1, 2] * (n // 2), [1.0] + [5.0] * (n - 1), [874965758] * n)
+    assert find_failed(of, OWN) == []

@@ -2,29 +2,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from mftasks.data import catalog, formats, sources
 from mftasks.errors import (
     ChecksumMismatch,
     InvalidDataset,
-    InvalidPlan,
     MissingRecord,
     SourceUnavailable,
     StoreUnavailable,
     UnknownDataset,
 )
-from mftasks.records import DatasetRef, RunPlan, SplitConfig
+from mftasks.records import DatasetRef
 from mftasks.steps.download import download
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
 from tests import movielens
+from tests.steps.downloads import change_settings, plan_run, publish_rows
 from tests.web import Answer, Web
 
 
@@ -33,50 +29,13 @@ def _quick(monkeypatch):
     monkeypatch.setattr(sources, "FIRST_WAIT_SECONDS", 0.01)
 
 
-def planned(workspace: Workspace, dataset: str, run_id: str = "a") -> str:
-    plan = RunPlan(
-        run_id=run_id,
-        dataset=dataset,
-        split=SplitConfig(strategy="hash", test_fraction=0.2),
-        trainings=(),
-        created_at=datetime.now(UTC),
-        code_version="0",
-    )
-    workspace.write(keys.run(run_id, "plan.json"), plan)
-    return run_id
-
-
-def at(workspace: Workspace, **changes: object) -> Workspace:
-    """Return the workspace under other settings."""
-    return Workspace(msgspec.structs.replace(workspace.settings, **changes))
-
-
-def published(monkeypatch: pytest.MonkeyPatch, site: Web, name: str) -> bytes:
-    """Publish a few rows as the data set `name`, pinned by the md5 of their zip."""
-    dataset = catalog.DATASETS[name]
-    rows = movielens.ROWS
-    if dataset.scale.low == 0.5:
-        rows = movielens.half_stars(rows)
-    data = movielens.archive(dataset, rows)
-    if dataset.archive_md5:
-        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        dataset = dataset._replace(archive_md5=md5, ratings_sha256=None, mirror=None)
-        monkeypatch.setitem(catalog.DATASETS, name, dataset)
-    site.serve(f"/{dataset.archive}", Answer(data))
-    site.serve(
-        f"/{dataset.archive}.md5",
-        Answer(hashlib.md5(data, usedforsecurity=False).hexdigest().encode()),
-    )
-    return movielens.ratings(dataset.format, rows)
-
-
 @pytest.mark.parametrize("name", list(catalog.DATASETS))
 def test_every_data_set_of_the_catalogue_is_put_into_the_store(
     name: str, workspace: Workspace, site: Web, monkeypatch: pytest.MonkeyPatch
 ):
-    ratings = published(monkeypatch, site, name)
-    workspace = at(workspace, movielens_url=site.base)
-    ref = download(workspace, planned(workspace, name))
+    ratings = publish_rows(monkeypatch, site, name)
+    workspace = change_settings(workspace, movielens_url=site.base)
+    ref = download(workspace, plan_run(workspace, name))
     assert (ref.name, ref.source) == (name, f"{site.base}/{name}.zip")
     assert ref.sha256 == ref.ratings.sha256 == hashlib.sha256(ratings).hexdigest()
     assert ref.ratings.key.startswith(f"datasets/{ref.sha256}/")
@@ -89,9 +48,9 @@ def test_every_data_set_of_the_catalogue_is_put_into_the_store(
 
 
 def test_running_it_again_asks_nobody(workspace: Workspace, site: Web, monkeypatch):
-    published(monkeypatch, site, "ml-latest")
-    workspace = at(workspace, movielens_url=site.base)
-    planned(workspace, "ml-latest")
+    publish_rows(monkeypatch, site, "ml-latest")
+    workspace = change_settings(workspace, movielens_url=site.base)
+    plan_run(workspace, "ml-latest")
     assert download(workspace, "a") == download(workspace, "a")
     assert site.asked == ["/ml-latest.zip"]
 
@@ -100,10 +59,10 @@ def test_running_it_again_asks_nobody(workspace: Workspace, site: Web, monkeypat
 def test_a_release_that_never_changes_is_fetched_once_for_all_runs(
     name: str, n_fetched: int, workspace: Workspace, site: Web, monkeypatch
 ):
-    published(monkeypatch, site, name)
-    workspace = at(workspace, movielens_url=site.base)
-    first = download(workspace, planned(workspace, name, "a"))
-    second = download(workspace, planned(workspace, name, "b"))
+    publish_rows(monkeypatch, site, name)
+    workspace = change_settings(workspace, movielens_url=site.base)
+    first = download(workspace, plan_run(workspace, name, "a"))
+    second = download(workspace, plan_run(workspace, name, "b"))
     assert second == first
     assert len(site.asked) == n_fetched
 
@@ -111,11 +70,13 @@ def test_a_release_that_never_changes_is_fetched_once_for_all_runs(
 def test_an_empty_store_is_filled_from_the_cache(
     workspace: Workspace, site: Web, monkeypatch, tmp_path: Path
 ):
-    published(monkeypatch, site, "ml-1m")
-    workspace = at(workspace, movielens_url=site.base)
-    first = download(workspace, planned(workspace, "ml-1m"))
-    other = at(workspace, store=(tmp_path / "other").as_uri(), movielens_url="http://127.0.0.1:1")
-    assert download(other, planned(other, "ml-1m")) == first
+    publish_rows(monkeypatch, site, "ml-1m")
+    workspace = change_settings(workspace, movielens_url=site.base)
+    first = download(workspace, plan_run(workspace, "ml-1m"))
+    other = change_settings(
+        workspace, store=(tmp_path / "other").as_uri(), movielens_url="http://127.0.0.1:1"
+    )
+    assert download(other, plan_run(other, "ml-1m")) == first
     assert other.store.exists(first.ratings.key)
 
 
@@ -123,15 +84,15 @@ def test_an_empty_store_is_filled_from_the_cache(
 def test_a_damaged_cache_is_not_trusted(
     harm: str, workspace: Workspace, site: Web, monkeypatch, tmp_path: Path
 ):
-    ratings = published(monkeypatch, site, "ml-1m")
-    workspace = at(workspace, movielens_url=site.base)
-    first = download(workspace, planned(workspace, "ml-1m"))
+    ratings = publish_rows(monkeypatch, site, "ml-1m")
+    workspace = change_settings(workspace, movielens_url=site.base)
+    first = download(workspace, plan_run(workspace, "ml-1m"))
     copy = workspace.fetch(first.ratings)
     copy.unlink()
     if harm == "altered":
         copy.write_bytes(bytes(first.ratings.n_bytes))
-    other = at(workspace, store=(tmp_path / "other").as_uri())
-    assert download(other, planned(other, "ml-1m")) == first
+    other = change_settings(workspace, store=(tmp_path / "other").as_uri())
+    assert download(other, plan_run(other, "ml-1m")) == first
     assert other.fetch(first.ratings).read_bytes() == ratings
     assert len(site.asked) == 2
 
@@ -139,30 +100,30 @@ def test_a_damaged_cache_is_not_trusted(
 def test_data_that_were_deleted_from_the_store_are_fetched_again(
     workspace: Workspace, site: Web, monkeypatch, tmp_path: Path
 ):
-    published(monkeypatch, site, "ml-1m")
-    workspace = at(workspace, movielens_url=site.base)
-    first = download(workspace, planned(workspace, "ml-1m"))
+    publish_rows(monkeypatch, site, "ml-1m")
+    workspace = change_settings(workspace, movielens_url=site.base)
+    first = download(workspace, plan_run(workspace, "ml-1m"))
     workspace.store.delete(first.ratings.key)
-    emptied = at(workspace, cache=tmp_path / "fresh")
-    assert download(emptied, planned(emptied, "ml-1m", "b")) == first
+    emptied = change_settings(workspace, cache=tmp_path / "fresh")
+    assert download(emptied, plan_run(emptied, "ml-1m", "b")) == first
     assert workspace.store.exists(first.ratings.key)
 
 
 def test_a_note_that_cannot_be_read_is_written_again(workspace: Workspace, site: Web, monkeypatch):
-    published(monkeypatch, site, "ml-1m")
-    workspace = at(workspace, movielens_url=site.base)
+    publish_rows(monkeypatch, site, "ml-1m")
+    workspace = change_settings(workspace, movielens_url=site.base)
     key = "datasets/by-name/ml-1m.json"
     workspace.store.put(key, b'{"name": "ml-1m"}', "application/json")
-    ref = download(workspace, planned(workspace, "ml-1m"))
+    ref = download(workspace, plan_run(workspace, "ml-1m"))
     assert workspace.read(key, DatasetRef) == ref
 
 
 def test_altered_data_end_the_run_and_leave_nothing(workspace: Workspace, site: Web):
     data = movielens.archive(catalog.find("ml-1m"), movielens.ROWS)
     site.serve("/ml-1m.zip", Answer(data))
-    workspace = at(workspace, movielens_url=site.base)
+    workspace = change_settings(workspace, movielens_url=site.base)
     with pytest.raises(ChecksumMismatch, match="but c4d9eecfca2ab87c1945afe126590906 was expected"):
-        download(workspace, planned(workspace, "ml-1m"))
+        download(workspace, plan_run(workspace, "ml-1m"))
     assert workspace.store.list("datasets/") == []
     assert not workspace.store.exists(keys.run("a", "download.json"))
 
@@ -171,37 +132,21 @@ def test_an_archive_that_unpacks_into_too_much_ends_the_run(workspace: Workspace
     dataset = catalog.find("ml-latest")
     members = {dataset.ratings: bytes(50_000_000), dataset.titles: b"x"}
     site.serve("/ml-latest.zip", Answer(movielens.zip_of(members)))
-    workspace = at(workspace, movielens_url=site.base)
+    workspace = change_settings(workspace, movielens_url=site.base)
     with pytest.raises(InvalidDataset, match="50,000,000 bytes; at most"):
-        download(workspace, planned(workspace, "ml-latest"))
+        download(workspace, plan_run(workspace, "ml-latest"))
     assert not workspace.store.exists(keys.run("a", "download.json"))
 
 
-def test_a_password_in_a_uri_is_not_recorded(workspace: Workspace, tmp_path: Path):
-    path = tmp_path / "mine.csv"
-    path.write_text("user_id,item_id,rating\n1,2,3\n")
-    uri = f"file://reader:secret@localhost{path}"
-    ref = download(workspace, planned(workspace, uri))
-    assert ref.source == f"file://localhost{path}"
-
-
-def test_a_file_outside_the_allowed_folders_is_refused(workspace: Workspace, tmp_path: Path):
-    path = tmp_path / "mine.csv"
-    path.write_text("user_id,item_id,rating\n1,2,3\n")
-    workspace = at(workspace, data_roots="/srv/ratings")
-    with pytest.raises(InvalidPlan, match="outside the folders of MF_DATA_ROOTS, /srv/ratings"):
-        download(workspace, planned(workspace, path.as_uri()))
-
-
 def test_a_dead_source_is_reported(workspace: Workspace):
-    workspace = at(workspace, movielens_url="http://127.0.0.1:1")
+    workspace = change_settings(workspace, movielens_url="http://127.0.0.1:1")
     with pytest.raises(SourceUnavailable, match=r"http://127\.0\.0\.1:1/ml-latest\.zip"):
-        download(workspace, planned(workspace, "ml-latest"))
+        download(workspace, plan_run(workspace, "ml-latest"))
 
 
 def test_a_name_that_is_not_in_the_catalogue_is_refused(workspace: Workspace):
     with pytest.raises(UnknownDataset, match="did you mean 'ml-20m'"):
-        download(workspace, planned(workspace, "ml-20n"))
+        download(workspace, plan_run(workspace, "ml-20n"))
 
 
 def test_download_before_plan_is_refused(workspace: Workspace):
@@ -209,61 +154,8 @@ def test_download_before_plan_is_refused(workspace: Workspace):
         download(workspace, "a")
 
 
-def test_a_file_of_the_user_is_copied_by_its_content(workspace: Workspace, tmp_path: Path):
-    path = tmp_path / "My Shop.csv"
-    path.write_text("user_id,item_id,rating\nana,x,3\n")
-    ref = download(workspace, planned(workspace, path.as_uri()))
-    assert (ref.name, ref.format, ref.source) == (
-        catalog.identify(path.as_uri()),
-        "csv",
-        path.as_uri(),
-    )
-    assert ref.titles is None
-    first = path.read_bytes()
-    path.write_text("user_id,item_id,rating\nana,x,4\n")
-    changed = download(workspace, planned(workspace, path.as_uri(), "b"))
-    assert changed.sha256 != ref.sha256
-    assert workspace.store.get(ref.ratings.key) == first
-
-
-def test_an_object_of_the_user_is_read_from_s3(s3_workspace: Workspace, tmp_path: Path):
-    path = tmp_path / "mine.parquet"
-    columns = {"user_id": ["ana", "bob"], "item_id": [1, 2], "rating": [3.0, 4.5]}
-    pq.write_table(pa.table(columns), path)
-    s3_workspace.store.put("uploads/mine.parquet", path, "application/octet-stream")
-    uri = f"{s3_workspace.store.uri}/uploads/mine.parquet"
-    ref = download(s3_workspace, planned(s3_workspace, uri))
-    assert (ref.name, ref.format, ref.source) == (catalog.identify(uri), "parquet", uri)
-    assert formats.read(s3_workspace.fetch(ref.ratings), "parquet").n_ratings == 2
-    with pytest.raises(InvalidPlan, match="no such object"):
-        download(s3_workspace, planned(s3_workspace, uri.replace("mine.", "yours."), "b"))
-
-
-def test_a_dead_s3_server_is_a_source_that_does_not_answer(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
-    dead = at(workspace, s3_endpoint="http://127.0.0.1:1")
-    with pytest.raises(SourceUnavailable, match=r"s3://bucket/mine\.csv"):
-        download(dead, planned(dead, "s3://bucket/mine.csv"))
-
-
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
-        ("file:///nowhere/mine.csv", "No such file or directory: '/nowhere/mine.csv'; it must be"),
-        ("file:///tmp/", "neither CSV nor Parquet; its name must end in"),
-        ("file:///data/mine.xlsx", "neither CSV nor Parquet; its name must end in"),
-    ],
-)
-def test_a_uri_without_a_readable_file_is_refused(uri: str, message: str, workspace: Workspace):
-    with pytest.raises(InvalidPlan, match=message):
-        download(workspace, planned(workspace, uri))
-
-
 def test_a_cache_that_cannot_be_written_is_explained(workspace: Workspace, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    blocked = at(workspace, cache=tmp_path / "file" / "cache")
+    blocked = change_settings(workspace, cache=tmp_path / "file" / "cache")
     with pytest.raises(StoreUnavailable, match="set MF_CACHE to another folder"):
-        download(blocked, planned(blocked, "ml-latest"))
+        download(blocked, plan_run(blocked, "ml-latest"))

@@ -10,49 +10,13 @@ import pytest
 
 from mftasks.data import formats
 from mftasks.data.arrays import read_part, read_vocabulary
-from mftasks.errors import InvalidPlan, MissingRecord
-from mftasks.records import DatasetRef, Profile, RunPlan, SplitConfig, SplitRef
+from mftasks.errors import MissingRecord
+from mftasks.records import DatasetRef, Profile, SplitConfig, SplitRef
 from mftasks.steps import split as split_step
-from mftasks.steps.download import download
 from mftasks.steps.split import fingerprint, split
-from mftasks.steps.validate import validate
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
-
-HASH = SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)
-
-Row = tuple[int, int, float, int]
-
-
-def some_rows(n_users: int = 60, n_items: int = 45, seed: int = 3) -> list[Row]:
-    """Return half of all pairs, in no order, half stars, rated one after the other."""
-    random = np.random.default_rng(seed)
-    pairs = random.permutation(n_users * n_items)[: n_users * n_items // 2]
-    return [
-        (int(pair // n_items) * 5 + 1, int(pair % n_items) * 7 + 2, random.integers(1, 11) / 2, at)
-        for pair, at in zip(pairs, range(1_000_000_000, 1_000_000_000 + len(pairs)), strict=True)
-    ]
-
-
-def prepared(
-    workspace: Workspace, tmp_path: Path, rows: list[Row], config: SplitConfig, run_id: str = "a"
-) -> str:
-    """Plan a run on these rows, download and validate them."""
-    path = tmp_path / f"{run_id}.csv"
-    lines = [",".join(map(str, row)) for row in rows]
-    path.write_text("\n".join(["user_id,item_id,rating,timestamp", *lines]))
-    plan = RunPlan(
-        run_id=run_id,
-        dataset=path.as_uri(),
-        split=config,
-        trainings=(),
-        created_at=datetime.now(UTC),
-        code_version="0",
-    )
-    workspace.write(keys.run(run_id, "plan.json"), plan)
-    download(workspace, run_id)
-    validate(workspace, run_id)
-    return run_id
+from tests.steps.splits import HASH, prepare, some_rows
 
 
 def rows_of(workspace: Workspace, ref: SplitRef, name: str) -> list[tuple[int, int, float]]:
@@ -67,7 +31,7 @@ def rows_of(workspace: Workspace, ref: SplitRef, name: str) -> list[tuple[int, i
 
 def test_each_rating_is_in_exactly_one_part(workspace: Workspace, tmp_path: Path):
     rows = some_rows()
-    ref = split(workspace, prepared(workspace, tmp_path, rows, HASH))
+    ref = split(workspace, prepare(workspace, tmp_path, rows, HASH))
     assert set(ref.parts) == {"train", "valid", "test"}
     found = [row for name in ref.parts for row in rows_of(workspace, ref, name)]
     assert sorted(found) == sorted((user, item, rating) for user, item, rating, _ in rows)
@@ -78,7 +42,7 @@ def test_each_rating_is_in_exactly_one_part(workspace: Workspace, tmp_path: Path
 
 def test_positions_are_of_the_sorted_ids_of_the_train_part(workspace: Workspace, tmp_path: Path):
     rows = some_rows()
-    ref = split(workspace, prepared(workspace, tmp_path, rows, HASH))
+    ref = split(workspace, prepare(workspace, tmp_path, rows, HASH))
     vocabulary = read_vocabulary(workspace.fetch(ref.vocabulary))
     part = read_part(workspace.fetch(ref.parts["train"]))
     assert vocabulary.user_ids.tolist() == sorted({row[0] for row in rows})
@@ -92,8 +56,8 @@ def test_positions_are_of_the_sorted_ids_of_the_train_part(workspace: Workspace,
 
 def test_the_order_of_the_file_does_not_matter(workspace: Workspace, tmp_path: Path):
     rows = some_rows()
-    first = split(workspace, prepared(workspace, tmp_path, rows, HASH, "a"))
-    second = split(workspace, prepared(workspace, tmp_path, rows[::-1], HASH, "b"))
+    first = split(workspace, prepare(workspace, tmp_path, rows, HASH, "a"))
+    second = split(workspace, prepare(workspace, tmp_path, rows[::-1], HASH, "b"))
     assert first.fingerprint != second.fingerprint
     for name in first.parts:
         assert second.parts[name].sha256 == first.parts[name].sha256
@@ -111,7 +75,7 @@ def test_users_and_items_that_training_has_not_seen_are_counted(
         test_from=datetime.fromtimestamp(1_100_000_000, UTC),
         valid_fraction=0.0,
     )
-    ref = split(workspace, prepared(workspace, tmp_path, rows + late, config))
+    ref = split(workspace, prepare(workspace, tmp_path, rows + late, config))
     assert set(ref.parts) == {"train", "test"}
     size = ref.sizes["test"]
     assert (size.n_ratings, size.n_users, size.n_items) == (5, 3, 4)
@@ -127,52 +91,18 @@ def test_users_that_training_has_not_seen_can_be_told_apart(workspace: Workspace
     rows += [(user, item, 3.0, 1_100_000_000) for user in (7, 8, 9) for item in (1, 2, 50, 60)]
     moment = datetime.fromtimestamp(1_100_000_000, UTC)
     config = SplitConfig(strategy="temporal", test_from=moment, valid_fraction=0.0)
-    ref = split(workspace, prepared(workspace, tmp_path, rows, config))
+    ref = split(workspace, prepare(workspace, tmp_path, rows, config))
     part = read_part(workspace.fetch(ref.parts["test"]))
     unseen = part.users[part.users < 0]
     assert np.unique(unseen, return_counts=True)[1].tolist() == [4, 4, 4]
     assert len(np.unique(part.items[part.items < 0])) == 2
 
 
-def warm_and_cold(n_warm: int, n_cold: int) -> list[Row]:
-    """Return a past of 40 users and 40 items, and a test of known pairs and of new users."""
-    pairs = [(user, (user + step) % 40) for step in range(40) for user in range(40)]
-    warm = [(*pair, 3.0, 1_100_000_000) for pair in pairs[:n_warm]]
-    past = [(*pair, 4.0, 1_000_000_000) for pair in pairs[n_warm:]]
-    return past + warm + [(100 + n, n % 40, 2.0, 1_100_000_000) for n in range(n_cold)]
-
-
-TEMPORAL = SplitConfig(
-    strategy="temporal", test_from=datetime.fromtimestamp(1_100_000_000, UTC), valid_fraction=0.0
-)
-
-
-def test_a_test_part_without_a_known_pair_is_refused(workspace: Workspace, tmp_path: Path):
-    prepared(workspace, tmp_path, warm_and_cold(0, 50), TEMPORAL)
-    with pytest.raises(InvalidPlan, match="all 50 would be predicted by means"):
-        split(workspace, "a")
-    assert workspace.store.list("splits/") == []
-
-
-def test_a_test_part_of_mostly_unknown_pairs_is_warned_of(workspace: Workspace, tmp_path: Path):
-    mostly = split(workspace, prepared(workspace, tmp_path, warm_and_cold(39, 50), TEMPORAL))
-    assert mostly.warnings[0].startswith("56% of the test part's 89 ratings are of users or items")
-    hardly = split(workspace, prepared(workspace, tmp_path, warm_and_cold(900, 50), TEMPORAL, "b"))
-    assert hardly.warnings == ()
-
-
-def test_a_test_part_of_few_users_is_warned_of(workspace: Workspace, tmp_path: Path):
-    ref = split(workspace, prepared(workspace, tmp_path, warm_and_cold(25, 0), TEMPORAL))
-    assert ref.warnings == (
-        "the test part has 25 users; figures of fewer than 30 depend on who they happen to be",
-    )
-
-
 def test_what_as_of_leaves_out_is_counted(workspace: Workspace, tmp_path: Path):
     rows = some_rows()
     as_of = datetime.fromtimestamp(1_000_001_000, UTC)
     config = msgspec.structs.replace(HASH, as_of=as_of)
-    ref = split(workspace, prepared(workspace, tmp_path, rows, config))
+    ref = split(workspace, prepare(workspace, tmp_path, rows, config))
     assert ref.sizes["left_out"].n_ratings == len(rows) - 1000
     profile = workspace.read(keys.run("a", "profile.json"), Profile)
     assert profile.n_ratings == 1000
@@ -182,7 +112,7 @@ def test_what_as_of_leaves_out_is_counted(workspace: Workspace, tmp_path: Path):
 
 def test_string_ids_are_split_as_well(workspace: Workspace, tmp_path: Path):
     rows = [(f"u{user}", item, rating, at) for user, item, rating, at in some_rows()]
-    ref = split(workspace, prepared(workspace, tmp_path, rows, HASH))  # type: ignore[arg-type]
+    ref = split(workspace, prepare(workspace, tmp_path, rows, HASH))  # type: ignore[arg-type]
     vocabulary = read_vocabulary(workspace.fetch(ref.vocabulary))
     assert vocabulary.user_ids.tolist() == sorted({row[0] for row in rows})
     assert vocabulary.item_ids.dtype == np.int64
@@ -192,8 +122,8 @@ def test_a_split_is_made_once_for_all_runs_on_the_same_data(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     rows = some_rows()
-    prepared(workspace, tmp_path, rows, HASH, "a")
-    prepared(workspace, tmp_path, rows, HASH, "b")
+    prepare(workspace, tmp_path, rows, HASH, "a")
+    prepare(workspace, tmp_path, rows, HASH, "b")
     first = split(workspace, "a")
     monkeypatch.setattr(formats, "read", None)
     assert split(workspace, "b") == first
@@ -201,7 +131,7 @@ def test_a_split_is_made_once_for_all_runs_on_the_same_data(
 
 
 def test_a_split_that_was_broken_off_is_finished(workspace: Workspace, tmp_path: Path):
-    first = split(workspace, prepared(workspace, tmp_path, some_rows(), HASH, "a"))
+    first = split(workspace, prepare(workspace, tmp_path, some_rows(), HASH, "a"))
     for key in (keys.run("a", "split.json"), f"splits/{first.fingerprint}/split.json"):
         workspace.store.delete(key)
     workspace.store.delete(first.parts["test"].key)
@@ -226,24 +156,13 @@ def test_the_fingerprint_tells_data_configuration_and_version_apart(monkeypatch)
     assert len(set(marks)) == len(marks) == 6
 
 
-@pytest.mark.parametrize(("seconds", "empty"), [(1_200_000_000, "test"), (999_999_999, "train")])
-def test_an_empty_part_is_refused_with_the_counts(
-    workspace: Workspace, tmp_path: Path, seconds: int, empty: str
-):
-    config = SplitConfig(strategy="temporal", test_from=datetime.fromtimestamp(seconds, UTC))
-    prepared(workspace, tmp_path, some_rows(), config)
-    with pytest.raises(InvalidPlan, match=f"leaves the {empty} part empty .*{empty} 0"):
-        split(workspace, "a")
-    assert workspace.store.list("splits/") == []
-
-
 def test_canonical_takes_the_fold_in_the_order_of_the_file(workspace: Workspace, tmp_path: Path):
     order = np.random.default_rng(0).permutation(100_000).tolist()
     rows = [(line // 200, line % 200, float(line % 5 + 1), 1_000_000_000) for line in order]
     text = "".join("\t".join(f"{value:g}" for value in row[:3]) + "\t9\n" for row in rows).encode()
     sha256 = hashlib.sha256(text).hexdigest()
     config = SplitConfig(strategy="canonical", fold=2)
-    prepared(workspace, tmp_path, some_rows(), config)
+    prepare(workspace, tmp_path, some_rows(), config)
     ref = DatasetRef(
         name="ml-100k",
         source="made here",
@@ -261,7 +180,7 @@ def test_canonical_takes_the_fold_in_the_order_of_the_file(workspace: Workspace,
 
 
 def test_split_before_validate_is_refused(workspace: Workspace, tmp_path: Path):
-    prepared(workspace, tmp_path, some_rows(), HASH)
+    prepare(workspace, tmp_path, some_rows(), HASH)
     workspace.store.delete(keys.run("a", "profile.json"))
     with pytest.raises(MissingRecord, match=r"profile\.json is not there"):
         split(workspace, "a")

@@ -24,7 +24,7 @@ SOUND = HEADER + (
 HASH = SplitConfig(strategy="hash", test_fraction=0.2)
 
 
-def downloaded(
+def download_text(
     workspace: Workspace, tmp_path: Path, text: str, split: SplitConfig = HASH
 ) -> DatasetRef:
     """Plan a run on one's own ratings, and download them."""
@@ -43,7 +43,7 @@ def downloaded(
 
 
 def test_the_profile_describes_the_data(workspace: Workspace, tmp_path: Path):
-    ref = downloaded(workspace, tmp_path, SOUND)
+    ref = download_text(workspace, tmp_path, SOUND)
     profile = validate(workspace, "a")
     assert profile.dataset == ref
     assert (profile.n_ratings, profile.n_users, profile.n_items) == (5, 3, 3)
@@ -63,13 +63,13 @@ def test_the_profile_describes_the_data(workspace: Workspace, tmp_path: Path):
 
 
 def test_running_it_again_changes_nothing(workspace: Workspace, tmp_path: Path):
-    downloaded(workspace, tmp_path, SOUND)
+    download_text(workspace, tmp_path, SOUND)
     assert validate(workspace, "a") == validate(workspace, "a")
 
 
 def test_all_errors_are_listed_and_nothing_is_written(workspace: Workspace, tmp_path: Path):
     bad = HEADER + "ana,1,4,874965758\nana,1,,874965758\n,2,inf,874965758\n"
-    downloaded(workspace, tmp_path, bad)
+    download_text(workspace, tmp_path, bad)
     with pytest.raises(InvalidDataset) as caught:
         validate(workspace, "a")
     lines = str(caught.value).splitlines()
@@ -86,7 +86,7 @@ def test_all_errors_are_listed_and_nothing_is_written(workspace: Workspace, tmp_
 
 
 def test_a_file_that_cannot_be_read_is_named(workspace: Workspace, tmp_path: Path):
-    ref = downloaded(workspace, tmp_path, HEADER + "ana,1,good,874965758\n")
+    ref = download_text(workspace, tmp_path, HEADER + "ana,1,good,874965758\n")
     with pytest.raises(InvalidDataset) as caught:
         validate(workspace, "a")
     assert str(caught.value) == (
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_is_named(workspace: Workspace, tmp_path: Pat
 def test_warnings_are_reported_and_do_not_stop_the_run(
     workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    downloaded(workspace, tmp_path, SOUND.replace("874965758", "874965758000"))
+    download_text(workspace, tmp_path, SOUND.replace("874965758", "874965758000"))
     with caplog.at_level(logging.WARNING):
         profile = validate(workspace, "a")
     warned = [check for check in profile.checks if not check.passed]
@@ -110,7 +110,7 @@ def test_warnings_are_reported_and_do_not_stop_the_run(
 
 def test_ratings_without_timestamps_have_no_months(workspace: Workspace, tmp_path: Path):
     text = "user_id,item_id,rating\n1,1,4\n1,2,3\n2,1,5\n"
-    downloaded(workspace, tmp_path, text)
+    download_text(workspace, tmp_path, text)
     profile = validate(workspace, "a")
     assert (profile.first_rated, profile.last_rated, profile.ratings_per_month) == (None, None, {})
 
@@ -125,21 +125,21 @@ def test_ratings_without_timestamps_have_no_months(workspace: Workspace, tmp_pat
 def test_a_split_by_time_needs_a_timestamp_for_each_rating(
     workspace: Workspace, tmp_path: Path, split: SplitConfig
 ):
-    downloaded(workspace, tmp_path, SOUND.replace(",889751712", ","), split)
+    download_text(workspace, tmp_path, SOUND.replace(",889751712", ","), split)
     with pytest.raises(InvalidDataset, match="timestamp is there: 2 of 5: nothing in line 5"):
         validate(workspace, "a")
 
 
 def test_many_different_ratings_are_counted_in_bins(workspace: Workspace, tmp_path: Path):
     lines = [f"{row},{row % 9},{row / 7:.3f}" for row in range(700)]
-    downloaded(workspace, tmp_path, "user_id,item_id,rating\n" + "\n".join(lines))
+    download_text(workspace, tmp_path, "user_id,item_id,rating\n" + "\n".join(lines))
     counts = validate(workspace, "a").rating_counts
     assert len(counts) == 20
     assert sum(counts.values()) == 700
 
 
 def test_validate_before_download_is_refused(workspace: Workspace, tmp_path: Path):
-    downloaded(workspace, tmp_path, SOUND)
+    download_text(workspace, tmp_path, SOUND)
     workspace.store.delete(keys.run("a", "download.json"))
     with pytest.raises(MissingRecord, match=r"download\.json is not there"):
         validate(workspace, "a")

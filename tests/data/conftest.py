@@ -1,0 +1,12 @@
+"""What tests of data share."""
+
+from __future__ import annotations
+
+import pytest
+
+from mftasks.data import sources
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(sources, "FIRST_WAIT_SECONDS", 0.01)
