@@ -212,7 +212,7 @@ class S3Store:
         ) as error:
             raise InvalidPlan(
                 f"store {self.uri}: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a "
-                "profile, and check MF_STORE"
+                "profile, and check the bucket's name"
             ) from error
         except exceptions.BotoCoreError as error:  # boto3 has asked several times
             raise StoreUnavailable(f"store {self.uri} at {self._where()}: {error}") from error

@@ -45,8 +45,8 @@ _FINAL = {
     "InvalidAccessKeyId": _KEYS,
     "InvalidToken": _KEYS,
     "SignatureDoesNotMatch": _KEYS,
-    "InvalidBucketName": "check MF_STORE",
-    "NoSuchBucket": "create it, or check MF_STORE",
+    "InvalidBucketName": "check its name",
+    "NoSuchBucket": "create it, or check its name",
     "NotImplemented": _SERVER,
     "501": _SERVER,
 }

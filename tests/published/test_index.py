@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from mftasks import published
-from mftasks.errors import StoreUnavailable
+from mftasks.errors import InvalidPlan, StoreUnavailable
 from mftasks.published import index
 from mftasks.records import Manifest, RunRow
 from mftasks.steps.publish import publish
@@ -133,14 +133,15 @@ def test_a_row_that_cannot_be_read_is_written_again_from_its_manifest(
     assert workspace.store.get(entry.key) == before
 
 
+@pytest.mark.parametrize("refusal", [InvalidPlan("AccessDenied"), StoreUnavailable("read-only")])
 def test_a_row_that_cannot_be_read_is_shown_though_nobody_may_write(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, refusal: Exception
 ) -> None:
     [entry] = index.find(workspace)
     workspace.store.put(entry.key, b"", JSON)
 
     def refuse(*_: object) -> None:
-        raise StoreUnavailable("AccessDenied")
+        raise refusal
 
     monkeypatch.setattr(workspace.store, "put", refuse)
     assert [row.run_id for row in index.read(workspace, [entry])] == [RUN]

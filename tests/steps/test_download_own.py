@@ -60,6 +60,8 @@ def test_an_object_of_the_user_is_read_from_s3(s3_workspace: Workspace, tmp_path
     assert formats.read(s3_workspace.fetch(ref.ratings), "parquet").n_ratings == 2
     with pytest.raises(InvalidPlan, match="no such object"):
         download(s3_workspace, plan_run(s3_workspace, uri.replace("mine.", "yours."), "b"))
+    with pytest.raises(InvalidPlan, match=r"data set 's3://nobodys/a\.csv': .*create it, or check"):
+        download(s3_workspace, plan_run(s3_workspace, "s3://nobodys/a.csv", "c"))
 
 
 def test_a_dead_s3_server_is_a_source_that_does_not_answer(

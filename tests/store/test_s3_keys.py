@@ -81,8 +81,8 @@ def test_a_store_opened_later_reads_the_environment_again(
         (403, "InvalidAccessKeyId", "check AWS_ACCESS_KEY_ID"),
         (403, "SignatureDoesNotMatch", "check AWS_ACCESS_KEY_ID"),
         (400, "AuthorizationHeaderMalformed", "set AWS_DEFAULT_REGION"),
-        (400, "InvalidBucketName", "check MF_STORE"),
-        (404, "NoSuchBucket", "create it, or check MF_STORE"),
+        (400, "InvalidBucketName", "check its name"),
+        (404, "NoSuchBucket", "create it, or check its name"),
         (501, "NotImplemented", "use another S3 server"),
     ],
 )
@@ -103,7 +103,7 @@ def test_an_expired_token_may_still_be_renewed(web: S3Web, s3: Store) -> None:
         s3.get("key")
 
 
-def test_a_process_without_keys_is_told_to_set_some(web: S3Web, keys: Path) -> None:
+def test_a_process_without_keys_learns_what_to_set(web: S3Web, keys: Path) -> None:
     keys.unlink()
     with pytest.raises(InvalidPlan, match="set AWS_ACCESS_KEY_ID"):
         open_store("s3://bucket", s3_endpoint=web.endpoint).get("key")
