@@ -9,9 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mftasks.data.arrays import Part
+    from mftasks.data.arrays import Floats, Part, Positions
 
-    Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
 
 SWEEPS = 10
@@ -19,12 +18,12 @@ USER_DAMPING = 15.0
 ITEM_DAMPING = 10.0
 
 
-def mean(train: Part, test: Part) -> Floats:
+def predict_mean(train: Part, test: Part) -> Floats:
     """Predict the mean rating of the train part, whatever the user and the item."""
     return np.full(len(test.ratings), train.ratings.mean(dtype=np.float64), np.float32)
 
 
-def biases(train: Part, test: Part) -> Floats:
+def predict_biases(train: Part, test: Part) -> Floats:
     """Predict `μ + b_u + b_i`; an unseen user or item has no bias, b = 0.
 
     The biases are fitted by alternating least squares, each damped by a number of ratings without
@@ -47,14 +46,13 @@ def biases(train: Part, test: Part) -> Floats:
     return predicted
 
 
-def _fit_damped(
-    where: NDArray[np.int32], rest: Doubles, biases: Doubles, damping: float
-) -> Doubles:
-    sums = np.bincount(where, weights=rest, minlength=len(biases)).astype(np.float64)
-    counts = np.bincount(where, minlength=len(biases))
+def _fit_damped(positions: Positions, rest: Doubles, biases: Doubles, damping: float) -> Doubles:
+    """Return the mean rest of each user or item, over `damping` more ratings that have none."""
+    sums = np.bincount(positions, weights=rest, minlength=len(biases)).astype(np.float64)
+    counts = np.bincount(positions, minlength=len(biases))
     fitted: Doubles = sums / (counts + damping)
     return fitted
 
 
-def _look_up(biases: Doubles, positions: NDArray[np.int32]) -> Doubles:
+def _look_up(biases: Doubles, positions: Positions) -> Doubles:
     return np.where(positions >= 0, biases[positions.clip(0)], 0.0)

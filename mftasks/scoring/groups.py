@@ -19,19 +19,19 @@ QUARTILES = (0.25, 0.5, 0.75)
 RESIDUAL_BINS = 32
 
 
-def by_rating(ratings: NDArray[np.float32], squared: Floats) -> tuple[Group, ...]:
-    """Return the RMSE for each value of the scale, or for ranges where the scale is continuous."""
+def score_by_rating(ratings: NDArray[np.float32], squared: Floats) -> tuple[Group, ...]:
+    """Return the RMSE for each value of the scale, or for ranges if the scale is continuous."""
     values = np.unique(ratings)
     if len(values) <= MOST_VALUES:
-        where = np.searchsorted(values, ratings)
-        return _count_groups([f"{value:g}" for value in values], where, squared)
+        group_of = np.searchsorted(values, ratings)
+        return _score_groups([f"{value:g}" for value in values], group_of, squared)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, MOST_VALUES + 1)))
-    where = np.searchsorted(edges[1:-1], ratings, side="right")
+    group_of = np.searchsorted(edges[1:-1], ratings, side="right")
     labels = [f"{low:.3g} – {high:.3g}" for low, high in itertools.pairwise(edges)]
-    return _count_groups(labels, where, squared)
+    return _score_groups(labels, group_of, squared)
 
 
-def by_activity(
+def score_by_activity(
     users: NDArray[np.int32], user_counts: NDArray[np.int32], squared: Floats
 ) -> tuple[Group, ...]:
     """Return the RMSE by how many ratings of the user training has seen.
@@ -39,31 +39,33 @@ def by_activity(
     The bounds are the quartiles of all users; ratings of unseen users come first.
     """
     bounds = np.unique(np.quantile(user_counts, QUARTILES, method="lower")).astype(int)
-    where = np.searchsorted(bounds, user_counts[users.clip(0)], side="left") + 1
-    where[users < 0] = 0
+    group_of = np.searchsorted(bounds, user_counts[users.clip(0)], side="left") + 1
+    group_of[users < 0] = 0
     lows = [int(user_counts.min()), *(bounds + 1)]
     highs = [*bounds, int(user_counts.max())]
-    labels = [_span(low, high) for low, high in zip(lows, highs, strict=True)]
-    return _count_groups(["unseen", *labels], where, squared)
+    labels = [_name_range(low, high) for low, high in zip(lows, highs, strict=True)]
+    return _score_groups(["unseen", *labels], group_of, squared)
 
 
-def by_novelty(
+def score_by_novelty(
     users: NDArray[np.int32], items: NDArray[np.int32], squared: Floats
 ) -> tuple[Group, ...]:
     """Return the RMSE of pairs that the network knows, and of those with a new user, item or both."""
-    where = (users < 0) + 2 * (items < 0)
-    return _count_groups(["known", "new user", "new item", "both new"], where, squared)
+    group_of = (users < 0) + 2 * (items < 0)
+    return _score_groups(["known", "new user", "new item", "both new"], group_of, squared)
 
 
-def residuals(errors: Floats, spread: float) -> Histogram:
+def count_residuals(errors: Floats, spread: float) -> Histogram:
     """Count rating − predicted in bins between -spread and spread, the width of the scale."""
     counts, edges = np.histogram(errors, RESIDUAL_BINS, (-spread, spread))
     return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))
 
 
-def _count_groups(labels: list[str], where: NDArray[np.intp], squared: Floats) -> tuple[Group, ...]:
-    counts = np.bincount(where, minlength=len(labels))
-    sums = np.bincount(where, weights=squared, minlength=len(labels))
+def _score_groups(
+    labels: list[str], group_of: NDArray[np.intp], squared: Floats
+) -> tuple[Group, ...]:
+    counts = np.bincount(group_of, minlength=len(labels))
+    sums = np.bincount(group_of, weights=squared, minlength=len(labels))
     return tuple(
         Group(label=label, n_ratings=int(n), rmse=float(np.sqrt(total / n)))
         for label, n, total in zip(labels, counts, sums, strict=True)
@@ -71,5 +73,5 @@ def _count_groups(labels: list[str], where: NDArray[np.intp], squared: Floats) -
     )
 
 
-def _span(low: int, high: int) -> str:
+def _name_range(low: int, high: int) -> str:
     return f"{low}" if low >= high else f"{low} – {high}"

@@ -19,7 +19,7 @@ FEWEST_USERS = 30
 BOUNDS = (2.5, 97.5)
 
 
-def resampled(users: NDArray[np.int32], *columns: Doubles, seed: int) -> Doubles:
+def resample(users: NDArray[np.int32], *columns: Doubles, seed: int) -> Doubles:
     """Return the number of ratings and the sum of each column: of the sample, then of replicates.
 
     Users are resampled, not ratings: the errors of one user go together, so resampling ratings
@@ -32,7 +32,7 @@ def resampled(users: NDArray[np.int32], *columns: Doubles, seed: int) -> Doubles
     Any figure made of the columns of one call is resampled with the same users, so the interval
     of a difference is that of the difference, not of two independent figures.
     """
-    sums = _sums_by_user(users, columns)
+    sums = _sum_by_user(users, columns)
     random = np.random.default_rng(seed)
     rows = max(1, BLOCK // len(sums))
     replicates = [
@@ -45,7 +45,7 @@ def resampled(users: NDArray[np.int32], *columns: Doubles, seed: int) -> Doubles
     return drawn
 
 
-def interval(figures: Doubles, n_users: int = FEWEST_USERS) -> Interval | None:
+def find_interval(figures: Doubles, n_users: int = FEWEST_USERS) -> Interval | None:
     """Return the figure of the sample, which comes first, with its 95 % interval.
 
     None if fewer than `FEWEST_USERS` were resampled: the bootstrap of a handful knows nothing.
@@ -56,7 +56,7 @@ def interval(figures: Doubles, n_users: int = FEWEST_USERS) -> Interval | None:
     return Interval(value=float(figures[0]), low=float(low), high=float(high))
 
 
-def _sums_by_user(users: NDArray[np.int32], columns: tuple[Doubles, ...]) -> Doubles:
+def _sum_by_user(users: NDArray[np.int32], columns: tuple[Doubles, ...]) -> Doubles:
     groups = users - users.min(initial=0)
     counts = np.bincount(groups)
     sums = [counts, *(np.bincount(groups, weights=column) for column in columns)]

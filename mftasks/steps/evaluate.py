@@ -8,15 +8,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mftasks import progress
+from mftasks.data.arrays import read_part
 from mftasks.devices.memory import explain_shortage
 from mftasks.records import Evaluation, RunPlan, SplitRef, TrainResult
+from mftasks.scoring import baselines, groups
+from mftasks.scoring.errors import pool_rmse
+from mftasks.scoring.intervals import find_interval, resample
 from mftasks.store import keys
 
 if TYPE_CHECKING:
     from mftasks.bundle import Bundle
-    from mftasks.bundle.files import Floats
-    from mftasks.data.arrays import Part
+    from mftasks.data.arrays import Floats, Part
     from mftasks.scoring.intervals import Doubles
     from mftasks.store.workspace import Workspace
 
@@ -33,9 +38,8 @@ def evaluate(
     Raises `ChecksumMismatch` if the store holds other bytes than training exported, and `OutOfMemory`.
     """
     key = keys.network(run_id, network, "evaluation.json")
-    found = workspace.find_done(key, Evaluation)
-    if found is not None:
-        return found
+    if (done := workspace.find_done(key, Evaluation)) is not None:
+        return done
     plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
     split = workspace.read(keys.run(run_id, "split.json"), SplitRef)
     result = workspace.read(keys.network(run_id, network, "train.json"), TrainResult)
@@ -49,22 +53,19 @@ def evaluate(
 def _score(
     workspace: Workspace, split: SplitRef, result: TrainResult, seed: int, on_tick: progress.OnTick
 ) -> Evaluation:
-    import numpy as np
-
-    from mftasks import bundle
-    from mftasks.data.arrays import read_part
-    from mftasks.scoring import groups
-    from mftasks.scoring.errors import pooled
-    from mftasks.scoring.intervals import interval, resampled
+    from mftasks import bundle  # it imports MXNet
 
     train, test = (read_part(workspace.fetch(split.parts[name])) for name in ("train", "test"))
     exported = bundle.read({n: workspace.fetch(ref) for n, ref in result.bundle.files.items()})
     raw = _predict(exported, test, f"evaluate {result.config.network}", on_tick)
-    errors = _errors(raw, test, split)
+    errors = _subtract(raw, test, split)
     squared = np.square(errors)
-    rivals = {name: _errors(guess, test, split) for name, guess in _baselines(train, test).items()}
+    rivals = {
+        "mean": _subtract(baselines.predict_mean(train, test), test, split),
+        "biases": _subtract(baselines.predict_biases(train, test), test, split),
+    }
     best_rival = min((np.square(rival) for rival in rivals.values()), key=np.sum)
-    n, squares, absolutes, rival_squares = resampled(
+    n, squares, absolutes, rival_squares = resample(
         test.users, squared, np.abs(errors), best_rival, seed=seed
     ).T
     rmses, maes = np.sqrt(squares / n), absolutes / n
@@ -77,22 +78,20 @@ def _score(
         n_fallback=int(np.count_nonzero((test.users < 0) | (test.items < 0))),
         n_users=n_users,
         rmse=float(rmses[0]),
-        rmse_raw=pooled(raw, test.ratings).rmse,
+        rmse_raw=pool_rmse(raw, test.ratings),
         mae=float(maes[0]),
-        rmse_interval=interval(rmses, n_users),
-        mae_interval=interval(maes, n_users),
+        rmse_interval=find_interval(rmses, n_users),
+        mae_interval=find_interval(maes, n_users),
         baselines={name: float(np.sqrt(np.mean(rival**2))) for name, rival in rivals.items()},
-        gain=interval(np.sqrt(rival_squares / n) - rmses, n_users),
-        by_rating=groups.by_rating(test.ratings, squared),
-        by_activity=groups.by_activity(test.users, exported.tables.user_counts, squared),
-        by_novelty=groups.by_novelty(test.users, test.items, squared),
-        residuals=groups.residuals(errors, split.max_rating - split.min_rating),
+        gain=find_interval(np.sqrt(rival_squares / n) - rmses, n_users),
+        by_rating=groups.score_by_rating(test.ratings, squared),
+        by_activity=groups.score_by_activity(test.users, exported.tables.user_counts, squared),
+        by_novelty=groups.score_by_novelty(test.users, test.items, squared),
+        residuals=groups.count_residuals(errors, split.max_rating - split.min_rating),
     )
 
 
 def _predict(exported: Bundle, test: Part, work: str, on_tick: progress.OnTick) -> Floats:
-    import numpy as np
-
     n = len(test.ratings)
     predicted = np.empty(n, np.float32)
     for start in range(0, n, CHUNK):
@@ -102,16 +101,8 @@ def _predict(exported: Bundle, test: Part, work: str, on_tick: progress.OnTick) 
     return predicted
 
 
-def _errors(predicted: Floats, test: Part, split: SplitRef) -> Doubles:
+def _subtract(predicted: Floats, test: Part, split: SplitRef) -> Doubles:
     """Return rating − predicted, in double precision, of predictions clipped to the scale."""
-    import numpy as np
-
     clipped = predicted.clip(split.min_rating, split.max_rating)
     errors: Doubles = np.subtract(test.ratings, clipped, dtype=np.float64)
     return errors
-
-
-def _baselines(train: Part, test: Part) -> dict[str, Floats]:
-    from mftasks.scoring import baselines
-
-    return {"mean": baselines.mean(train, test), "biases": baselines.biases(train, test)}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mftasks.mx import mx, nd
-from mftasks.scoring.errors import Pooled
 from mftasks.training.graph import Graph, Objective
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class Batches:
 
     def train(
         self, epoch: int, replicas: Replicas, learning_rate: float, on_batch: Callable[[], None]
-    ) -> Pooled:
-        """Train on every rating once; return the squared errors of predictions as they were made.
+    ) -> float:
+        """Train on every rating once; return the RMSE of predictions as they were made.
 
         The shares write gradients into the network's parameters, by which `replicas` update them.
         """
@@ -64,7 +64,7 @@ class Batches:
             on_batch()
             if (number + 1) % ahead == 0:
                 self.shares[0].wait()
-        return Pooled(squared=sum(share.squared() for share in self.shares), n=n)
+        return math.sqrt(sum(share.squared() for share in self.shares) / n)
 
     def _shuffle(self, epoch: int) -> None:
         """Seed everything random of this epoch, and put the ratings into its order."""

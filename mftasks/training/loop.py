@@ -103,14 +103,14 @@ class _Training:
         before = self.history[-1].seconds if self.history else 0.0
         began = time.perf_counter()
         rate = learning_rate(self.config, self.epoch + 1)
-        trained = self.batches.train(self.epoch + 1, self.replicas, rate, on_batch)
-        ratings_per_second = trained.n / (time.perf_counter() - began)
+        train_rmse = self.batches.train(self.epoch + 1, self.replicas, rate, on_batch)
+        ratings_per_second = len(self.data.train.ratings) / (time.perf_counter() - began)
         self.replicas.lift()
         weights = [parameter.data().asnumpy() for parameter in self.parameters]
-        self._check_finite(trained.squared, weights, rate)
+        self._check_finite(train_rmse, weights, rate)
         metrics = EpochMetrics(
             epoch=self.epoch + 1,
-            train_rmse=trained.rmse,
+            train_rmse=train_rmse,
             valid_rmse=self.validation.rmse(self.block, self.home),
             learning_rate=rate,
             seconds=before + time.perf_counter() - began,
@@ -139,9 +139,9 @@ class _Training:
         )
 
     def _check_finite(
-        self, squared: float, weights: list[NDArray[np.float32]], rate: float
+        self, train_rmse: float, weights: list[NDArray[np.float32]], rate: float
     ) -> None:
-        if math.isfinite(squared) and all(np.isfinite(array).all() for array in weights):
+        if math.isfinite(train_rmse) and all(np.isfinite(array).all() for array in weights):
             return
         ratings = self.data.train.ratings
         raise TrainingDiverged(

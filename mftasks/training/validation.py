@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mftasks.data.arrays import expected_ratings, mean_ratings
 from mftasks.mx import predict
-from mftasks.scoring.errors import pooled
+from mftasks.scoring.errors import pool_rmse
 
 if TYPE_CHECKING:
     from mftasks.training.state import Data
@@ -38,4 +38,4 @@ class Validation:
         users, items = valid.users[self._known], valid.items[self._known]
         self._predicted[self._known] = predict(network, users, items, context)
         clipped = self._predicted.clip(self._data.low, self._data.high)
-        return pooled(clipped, valid.ratings).rmse
+        return pool_rmse(clipped, valid.ratings)

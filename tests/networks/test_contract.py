@@ -13,7 +13,7 @@ from mftasks import networks, params, training
 from mftasks.data.arrays import Part
 from mftasks.mx import autograd, gluon, mx, nd, predict
 from mftasks.params import schemas
-from mftasks.scoring.errors import pooled
+from mftasks.scoring.errors import pool_rmse
 from mftasks.training.graph import Objective
 
 SIZES = networks.Sizes(60, 40, 3.5)
@@ -87,8 +87,8 @@ def test_it_overfits_200_ratings_to_below_the_bias_baseline(
         preset, epochs=100, batch_size=50, learning_rate=0.01, l2=0.0, weight_decay=0.0, keep="last"
     )
     trained = training.fit(config, training.Data(some, None, SIZES, 1.0, 5.0))
-    found = pooled(predict(trained.block, some.users, some.items, mx.cpu()), some.ratings)
-    assert found.rmse < 0.5 * least_squares_of_biases(some)
+    found = pool_rmse(predict(trained.block, some.users, some.items, mx.cpu()), some.ratings)
+    assert found < 0.5 * least_squares_of_biases(some)
 
 
 def least_squares_of_biases(part: Part) -> float:

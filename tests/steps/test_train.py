@@ -17,7 +17,7 @@ from mftasks.errors import (
 )
 from mftasks.progress import Tick
 from mftasks.records import SplitRef, TrainResult
-from mftasks.scoring.errors import pooled
+from mftasks.scoring.errors import pool_rmse
 from mftasks.steps.train import train
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
@@ -52,7 +52,7 @@ def test_the_bundle_has_the_weights_of_the_best_epoch(planned: Callable[..., Wor
     valid = read_part(workspace.fetch(split.parts["valid"]))
     files = {name: workspace.fetch(ref) for name, ref in result.bundle.files.items()}
     predicted = bundle.read(files).predict_at(valid.users, valid.items)
-    assert pooled(predicted, valid.ratings).rmse == pytest.approx(best.valid_rmse, abs=1e-6)
+    assert pool_rmse(predicted, valid.ratings) == pytest.approx(best.valid_rmse, abs=1e-6)
 
 
 def test_training_twice_changes_nothing_and_says_so(
