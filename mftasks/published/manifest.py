@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mftasks.errors import InvalidDataset
-from mftasks.records import Manifest
+from mftasks.records import BlobRef, Manifest, PublishedFile
 from mftasks.store import keys
 
 if TYPE_CHECKING:
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Raise it only if a field means something else than before; fields may be added without."""
+
+
+def list_file(name: str, blob: BlobRef, content_type: str, role: str) -> PublishedFile:
+    """Return the entry of a manifest for a blob."""
+    return PublishedFile(
+        name=name, content_type=content_type, role=role, **msgspec.structs.asdict(blob)
+    )
 
 
 class _Version(msgspec.Struct):

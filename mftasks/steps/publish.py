@@ -1,6 +1,6 @@
 """Publish a run: check that every file of it is whole in the store, then put the manifest.
 
-Command line: `python -m mftasks publish --run-id RUN`
+python -m mftasks publish --run-id try-1
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import msgspec
 from mftasks import progress
 from mftasks.data import formats
 from mftasks.published import index, rated
-from mftasks.published.manifest import SCHEMA_VERSION
+from mftasks.published.manifest import SCHEMA_VERSION, list_file
 from mftasks.records import (
-    BlobRef,
     DatasetRef,
     EpochMetrics,
     Manifest,
@@ -103,8 +102,8 @@ class _Files:
         self._run_id = run_id
 
     def list_record(self, name: str) -> PublishedFile:
-        data = self._workspace.store.get(keys.run(self._run_id, name))
-        return self._describe(name, data, JSON, "record")
+        key = keys.run(self._run_id, name)
+        return list_file(name, refer_to(key, self._workspace.store.get(key)), JSON, "record")
 
     def put_data(self, dataset: DatasetRef, split: SplitRef) -> Iterator[PublishedFile]:
         """Put the items' titles and what each user has rated: a run is whole without its data."""
@@ -119,24 +118,16 @@ class _Files:
         result = self._workspace.read(key, TrainResult)
         for name, blob in sorted(result.bundle.files.items()):
             content_type = JSON if name.endswith(".json") else BINARY
-            yield _file(f"{network}/bundle/{name}", blob, content_type, "bundle")
+            yield list_file(f"{network}/bundle/{name}", blob, content_type, "bundle")
         for name in ("train.json", "evaluation.json"):
             yield self.list_record(f"{network}/{name}")
         yield self._put(f"{network}/history.csv", _to_csv(result), CSV, "history")
 
     def _put(self, name: str, data: Data, content_type: str, role: str) -> PublishedFile:
-        store = self._workspace.store
+        store, key = self._workspace.store, keys.run(self._run_id, name)
         if not store.exists(keys.run(self._run_id, keys.MANIFEST)):
-            store.put(keys.run(self._run_id, name), data, content_type)
-        return self._describe(name, data, content_type, role)
-
-    def _describe(self, name: str, data: Data, content_type: str, role: str) -> PublishedFile:
-        return _file(name, refer_to(keys.run(self._run_id, name), data), content_type, role)
-
-
-def _file(name: str, blob: BlobRef, content_type: str, role: str) -> PublishedFile:
-    described = msgspec.structs.asdict(blob)
-    return PublishedFile(name=name, content_type=content_type, role=role, **described)
+            store.put(key, data, content_type)
+        return list_file(name, refer_to(key, data), content_type, role)
 
 
 def _to_csv(result: TrainResult) -> bytes:

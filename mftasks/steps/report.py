@@ -6,11 +6,12 @@ python -m mftasks report --run-id try-1
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mftasks import progress
 from mftasks.published import results
+from mftasks.published.manifest import list_file
 from mftasks.records import (
     Evaluation,
     Profile,
@@ -22,7 +23,7 @@ from mftasks.records import (
     TrainResult,
 )
 from mftasks.store import keys
-from mftasks.store.blobs import sha256_of
+from mftasks.store.blobs import refer_to
 
 if TYPE_CHECKING:
     from mftasks.store.workspace import Workspace
@@ -40,9 +41,8 @@ def report(
     Raises `MissingRecord` if a network of the plan has not been trained and evaluated.
     """
     key = keys.run(run_id, "report.json")
-    found = workspace.find_done(key, ReportRef)
-    if found is not None:
-        return found
+    if (done := workspace.find_done(key, ReportRef)) is not None:
+        return done
     run = _gather(workspace, run_id)
     ref = ReportRef(
         run_id=run_id,
@@ -57,25 +57,24 @@ def report(
 def _gather(workspace: Workspace, run_id: str) -> Report:
     plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
     networks = [training.network for training in plan.trainings]
-    evaluations = [
-        workspace.read(keys.network(run_id, network, "evaluation.json"), Evaluation)
-        for network in networks
-    ]
-    trained = [
-        workspace.read(keys.network(run_id, network, "train.json"), TrainResult)
-        for network in networks
-    ]
+    trained = tuple(
+        workspace.read(keys.network(run_id, name, "train.json"), TrainResult) for name in networks
+    )
+    evaluations = tuple(
+        workspace.read(keys.network(run_id, name, "evaluation.json"), Evaluation)
+        for name in networks
+    )
     return Report(
         plan=plan,
         profile=workspace.read(keys.run(run_id, "profile.json"), Profile),
         split=workspace.read(keys.run(run_id, "split.json"), SplitRef),
-        results=tuple(trained),
-        evaluations=tuple(evaluations),
-        best=_best(trained, evaluations),
+        results=trained,
+        evaluations=evaluations,
+        best=_choose_best(trained, evaluations),
     )
 
 
-def _best(trained: list[TrainResult], evaluations: list[Evaluation]) -> str:
+def _choose_best(trained: Sequence[TrainResult], evaluations: Sequence[Evaluation]) -> str:
     """Return the network that is best on the validation part, or on the test part without one.
 
     Chosen on validation data alone, the published RMSE of the best network is not made to look
@@ -88,21 +87,11 @@ def _best(trained: list[TrainResult], evaluations: list[Evaluation]) -> str:
 
 
 def _put_pages(workspace: Workspace, run: Report) -> Iterator[PublishedFile]:
+    """Put the pages; one that an interrupted try left stays, as Bokeh numbers plots differently."""
     from mftasks.plots import page
 
     for name, draw in (("report.html", page.report), ("comparison.html", page.comparison)):
-        yield _put_page(workspace, keys.run(run.plan.run_id, name), name, draw(run))
-
-
-def _put_page(workspace: Workspace, key: str, name: str, page: bytes) -> PublishedFile:
-    """Put a page; one that an interrupted try left there stays, as Bokeh numbers plots anew."""
-    if not workspace.store.put_if_absent(key, page, HTML):
-        page = workspace.store.get(key)
-    return PublishedFile(
-        name=name,
-        key=key,
-        sha256=sha256_of(page),
-        n_bytes=len(page),
-        content_type=HTML,
-        role="page",
-    )
+        key, drawn = keys.run(run.plan.run_id, name), draw(run)
+        if not workspace.store.put_if_absent(key, drawn, HTML):
+            drawn = workspace.store.get(key)
+        yield list_file(name, refer_to(key, drawn), HTML, "page")
