@@ -12,7 +12,7 @@ export PYTHONPATH := .:plugins
 PY := .venv/bin/python
 STACK := $(PY) -m mf_airflow.embedded
 
-.PHONY: run up down test check fix bench chaos lock audit help install install-dev env test-images
+.PHONY: run up down test quick check test-bare fix bench chaos lock audit help install install-dev install-test env test-images
 
 run: install ## Retrain once, end to end, on an embedded stack; CONF='{…}' passes parameters
 	@exec $(STACK) run --conf "$$CONF"
@@ -23,8 +23,11 @@ up: install ## Start the embedded stack with Airflow's UI, and stay
 down: install ## Stop the stack that `make up` or `make run` started
 	@exec $(STACK) down
 
-test: check ## Lint, types, import rules, and all tests that need no special hardware
+test: install-test check ## Lint, types, import rules, and all tests that need no special hardware
 	@$(PY) -m pytest
+
+quick: install-test check ## Lint, types, import rules, and all tests that start no server: 90 s
+	@$(PY) -m pytest -m "not server and not slow"
 
 check: install-dev ## Lint, types and import rules
 	@.venv/bin/ruff check .
@@ -32,7 +35,10 @@ check: install-dev ## Lint, types and import rules
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-fix: install-dev ## Mend what can be mended without thought: formatting, imports
+test-bare: ## Type the README's two commands in a fresh Debian 12, as root; PART=run, test or both
+	@tools/test-bare "$${PART:-both}"
+
+fix: install-dev ## Correct formatting and imports
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
@@ -57,10 +63,14 @@ install:
 install-dev:
 	@tools/install dev
 
+install-test:
+	@tools/install test
+
 env: ## Write .env and the secrets that docker-compose.yaml runs on; once
 	@tools/env
 
 test-images: install-dev ## Build the images by Buildah, without Docker, as root, and try what is in them; downloads 3 GB; 10 min
+	@tools/debian images
 	@$(PY) -m pytest -m slow tests/docker/test_images.py
 
 # What works on a deployment with Docker from time to time; docs/operations.md. FOLDER=backups/monday names a backup.

@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from mftasks.records import TrainResult
+from tests import programs
 from tests.finished_run import NETWORKS, RUN, reported_run
 
 PAGES = ("report.html", "comparison.html")
-CHROMIUM = "/usr/bin/chromium"
 DRAWN = "() => window.Bokeh?.documents.length && Bokeh.documents[0].is_idle"
 
 Open = Callable[..., Page]
@@ -29,7 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=programs.path("chromium"), args=["--no-sandbox"]
+        )
         yield browser
         browser.close()
 

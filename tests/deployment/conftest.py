@@ -6,8 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import programs
 from tests.deployment import deployed
 from tests.deployment.runs import Runs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs() -> None:
+    """Fail at once if a program is missing that a container runs in or runs."""
+    for name in ("bwrap", "ip", "prometheus", "prometheus-alertmanager", "wget"):
+        programs.path(name)
 
 
 @pytest.fixture(scope="session")

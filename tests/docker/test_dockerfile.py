@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.docker import compose, dockerfile
 from tests.docker.compose import ROOT
 
@@ -28,11 +28,14 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert (judged.returncode, judged.stdout) == (0, "")
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="apt-get install shellcheck")
 @pytest.mark.parametrize("script", scripts())
 def test_shellcheck_has_nothing_to_say(script: str) -> None:
     judged = subprocess.run(
-        ["shellcheck", "--shell=sh", script], cwd=ROOT, capture_output=True, text=True, check=False
+        [programs.path("shellcheck"), "--shell=sh", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (judged.returncode, judged.stdout) == (0, "")
     assert (ROOT / script).stat().st_mode & 0o111

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ import pytest
 
 from mf_airflow.embedded import servers
 from mf_airflow.embedded.process import Process, free_ports
+from tests import programs
 from tests.deployment.compose import checkout
 from tests.docker import buildah, compose
 from tests.docker.buildah import Container, Storage
@@ -238,11 +238,18 @@ def test_the_gpu_image_needs_nothing_but_the_driver(gpu: Container, tmp_path: Pa
 
 def _driver(folder: Path, image: Container) -> Path:
     """Make a driver that has no device, for want of a real one: 100 is CUDA_ERROR_NO_DEVICE."""
-    assert shutil.which("gcc"), "apt-get install gcc"
     source, library = folder / "driver.c", folder / "libcuda.so.1"
     functions = _of_the_driver(image)
     source.write_text("".join(f"int {name}() {{ return 100; }}\n" for name in functions))
-    asked = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", library, source]
+    asked = [
+        programs.path("gcc", "images"),
+        "-shared",
+        "-fPIC",
+        "-Wl,-soname,libcuda.so.1",
+        "-o",
+        library,
+        source,
+    ]
     subprocess.run(asked, check=True)
     return library
 

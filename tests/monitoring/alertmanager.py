@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
 from mf_airflow.embedded.process import Process, free_ports
+from tests import programs
 
 START = Path(__file__).parents[2] / "docker" / "alertmanager" / "start"
-DEBIANS = shutil.which("prometheus-alertmanager")
 
 
 @contextlib.contextmanager
 def running(folder: Path, **notify: str) -> Iterator[str]:
     """Give the address of an Alertmanager that tells people as `notify` says."""
-    assert DEBIANS is not None
     for name in ("bin", "data", "run"):
         (folder / name).mkdir(parents=True)
-    (folder / "bin" / "alertmanager").symlink_to(DEBIANS)
+    (folder / "bin" / "alertmanager").symlink_to(programs.path("prometheus-alertmanager"))
     [port] = free_ports(1)
     address = f"127.0.0.1:{port}"
     with Process(

@@ -11,6 +11,7 @@ import httpx
 import yaml
 
 from mf_airflow.embedded.process import Process, free_ports
+from tests import programs
 
 FOLDER = Path(__file__).parents[2] / "docker" / "prometheus"
 EVERY = "250ms"
@@ -65,7 +66,7 @@ def running(folder: Path, target: str, *, alertmanager: str | None = None) -> It
     [port] = free_ports(1)
     address = f"127.0.0.1:{port}"
     command = [
-        "prometheus",
+        programs.path("prometheus"),
         f"--config.file={folder / 'prometheus.yaml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={address}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,6 @@ WHAT_TO_DO = "Fix the data at their source"
 BAD_DATA = "airflow.mf.data.checks_failed,severity=error:2|g"
 FAILED_RUN = "airflow.dagrun.duration.failed,dag_id=movielens_mf:9000|ms"
 TO = "sender@example.org, reader@example.org"
-
-pytestmark = pytest.mark.skipif(
-    alertmanager.DEBIANS is None or shutil.which("prometheus") is None,
-    reason="apt-get install prometheus prometheus-alertmanager",
-)
 
 
 def test_an_alert_is_told_everywhere_and_a_failed_run_is_left_to_airflow(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests import programs
 
 FOLDER = Path(__file__).parent
 PROMETHEUS = FOLDER.parents[1] / "docker" / "prometheus"
@@ -20,27 +21,25 @@ RULES = [
     for rule in group["rules"]
 ]
 ALERTS = [rule for rule in RULES if "alert" in rule]
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="Debian's package prometheus is not installed"
-)
 
 
 def promtool(*arguments: str | Path) -> str:
     asked = subprocess.run(
-        ["promtool", *map(str, arguments)], capture_output=True, text=True, check=False
+        [programs.path("promtool"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert asked.returncode == 0, asked.stdout + asked.stderr
     return asked.stdout
 
 
-@needs_promtool
 def test_the_configuration_and_its_rules_are_valid() -> None:
     assert f"{len(RULES)} rules found" in promtool(
         "check", "config", PROMETHEUS / "prometheus.yaml"
     )
 
 
-@needs_promtool
 @pytest.mark.parametrize("scenarios", SCENARIOS, ids=lambda path: path.stem)
 def test_every_alert_fires_when_it_should_and_is_quiet_otherwise(scenarios: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", scenarios)
