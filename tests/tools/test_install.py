@@ -73,7 +73,7 @@ def test_requirements_are_installed_once_and_again_if_they_change(checkout: Path
     assert install(checkout, "run").stdout == "installing requirements.txt into .venv\n"
 
 
-def test_an_environment_whose_installation_was_killed_is_made_anew(checkout: Path) -> None:
+def test_an_environment_whose_installation_was_killed_is_made_again(checkout: Path) -> None:
     script(checkout, "uv", "kill -9 $(cat install.pid)")
     killed = subprocess.Popen(
         ["sh", "-c", "echo $$ >install.pid; exec tools/install run"],
