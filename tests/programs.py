@@ -10,7 +10,7 @@ PACKAGES = Path(__file__).parents[1] / "tools" / "debian-packages"
 
 
 def path(name: str, purpose: str = "test") -> str:
-    """Return where a program is; a test that needs a missing one fails, as it is not to be skipped."""
+    """Return where a program is, and fail the test if it is missing."""
     named = name in names(purpose)
     assert named, f"{name} is not named for '{purpose}' in {PACKAGES}"
     found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"]))
@@ -20,5 +20,10 @@ def path(name: str, purpose: str = "test") -> str:
 
 def names(purpose: str) -> list[str]:
     """Return the programs for a purpose."""
-    lines = [line.split() for line in PACKAGES.read_text().splitlines()]
-    return [line[1] for line in lines if line and line[0] == purpose]
+    return [line[1] for line in lines(purpose)]
+
+
+def lines(purpose: str) -> list[list[str]]:
+    """Return the lines for a purpose, as lists of words."""
+    every = [line.split() for line in PACKAGES.read_text().splitlines()]
+    return [line for line in every if line and line[0] == purpose]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,7 @@ def test_uv_uses_the_indexes_and_certificates_of_pips_settings(checkout: Path) -
     settings = {
         "index-url": "https://first.example/simple",
         "extra-index-url": "https://second.example/simple\n  https://third.example/simple",
+        "find-links": "/wheels /more-wheels",
         "trusted-host": "first.example",
         "cert": "/etc/certificate.pem",
     }
@@ -116,6 +118,7 @@ def test_uv_uses_the_indexes_and_certificates_of_pips_settings(checkout: Path) -
         "https://second.example/simple",
         "https://third.example/simple",
     ]
+    assert used["UV_FIND_LINKS"] == "/wheels,/more-wheels"
     assert used["UV_INSECURE_HOST"] == "first.example"
     assert used["SSL_CERT_FILE"] == "/etc/certificate.pem"
 
@@ -157,10 +160,29 @@ def test_missing_packages_are_installed_once_by_root_or_sudo(checkout: Path, use
     assert (checkout / "apt-get.log").read_text() == asked
 
 
+def test_a_library_that_a_run_needs_is_looked_for_where_programs_find_it(checkout: Path) -> None:
+    need(checkout)
+    lines = ("run libc.so.6 libc6 why", "run libmissing.so.6 missing-library why")
+    (checkout / "tools/debian-packages").write_text("\n".join(lines) + "\n")
+    install(checkout, "run", PYTHON=sys.executable)
+    [_, asked] = (checkout / "apt-get.log").read_text().splitlines()
+    assert asked.endswith("--no-install-recommends missing-library")
+
+
+def test_the_images_have_the_libraries_that_a_run_needs() -> None:
+    packages = {line[2] for line in programs.lines("run")}
+    [asked] = re.findall("--no-install-recommends (.*) ", (ROOT / "docker/Dockerfile").read_text())
+    assert packages == set(asked.split())
+
+
+def test_the_readme_names_the_list_of_debian_packages() -> None:
+    assert "`tools/debian-packages`" in (ROOT / "README.md").read_text()
+
+
 def test_a_failed_command_shows_all_that_it_wrote_but_what_pip_says_of_the_machine() -> None:
-    said = "echo first; echo \"WARNING: Location '/x' is ignored: it is missing\" >&2; exit 7"
+    script = "echo first; echo \"WARNING: Location '/x' is ignored: it is missing\" >&2; exit 7"
     done = subprocess.run(
-        [ROOT / "tools/progress", "sh", "-c", said], capture_output=True, text=True, check=False
+        [ROOT / "tools/progress", "sh", "-c", script], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (7, "", "first\n")
 
