@@ -14,7 +14,6 @@ from urllib.parse import unquote, urlsplit
 
 from mftasks.data import uris
 from mftasks.errors import UnknownDataset, did_you_mean, quote
-from mftasks.records import SplitConfig
 
 
 class Scale(NamedTuple):
@@ -174,8 +173,6 @@ def identify(dataset: str) -> str:
     return f"{slug or 'ratings'}-{hashlib.sha256(dataset.encode()).hexdigest()[:8]}"
 
 
-def default_split(dataset: str) -> SplitConfig:
-    """Return how `dataset` is split by default."""
-    if dataset in DATASETS and DATASETS[dataset].folds:
-        return SplitConfig(strategy="canonical", fold=1)
-    return SplitConfig(strategy="hash", test_fraction=0.2)
+def has_folds(dataset: str) -> bool:
+    """Return whether GroupLens has cut `dataset` into folds."""
+    return dataset in DATASETS and DATASETS[dataset].folds

@@ -17,7 +17,7 @@ from mftasks import networks, params
 from mftasks.data import catalog
 from mftasks.errors import InvalidPlan, did_you_mean, quote
 from mftasks.params import schemas
-from mftasks.records import DagRun, RunPlan, SplitConfig, TrainConfig
+from mftasks.records import DagRun, RunPlan, SplitConfig, Strategy, TrainConfig
 from mftasks.store import keys
 from mftasks.version import code_version
 
@@ -27,33 +27,35 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FITTING_STRATEGY = {"fold": "canonical", "test_fraction": "hash", "test_from": "temporal"}
-DEFAULTS: dict[str, dict[str, Any]] = {
+FITTING_STRATEGY: dict[str, Strategy] = {
+    "fold": "canonical",
+    "test_fraction": "hash",
+    "test_from": "temporal",
+}
+DEFAULTS: dict[Strategy, dict[str, Any]] = {
     "canonical": {"fold": 1},
     "hash": {"test_fraction": 0.2},
     "temporal": {"valid_fraction": None},  # as long as the test part
 }
 LEAST_FRACTION = 0.001
-TRAIN_FIELDS = frozenset(schemas.read_schemas(TrainConfig))
+TRAIN_FIELDS = tuple(schemas.read_schemas(TrainConfig))
 
 
 def plan(
     workspace: Workspace, run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None
 ) -> RunPlan:
-    """Write the plan of a run from what a person gave; a plan that is there stays.
+    """Write the plan of a run from what a user gave; a plan that is there stays.
 
     Raises `InvalidPlan` for a parameter that is unknown or impossible, and for a run id that
     stands for other parameters already.
     """
     _check_run_id(run_id)
     key = keys.run(run_id, "plan.json")
-    there = workspace.find(key, RunPlan)
-    if there is None:
-        there = workspace.write(key, resolve(run_id, given, dag_run))
-    else:
-        log.info("run %s was planned at %s already", run_id, there.created_at)
-    _check_same(there, given, dag_run)
-    return there
+    found = workspace.find_done(key, RunPlan)
+    if found is None:
+        found = workspace.write(key, resolve(run_id, given, dag_run))
+    _check_same(found, given, dag_run)
+    return found
 
 
 def resolve(run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None) -> RunPlan:
@@ -83,20 +85,20 @@ def _drop_empty(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _check_same(there: RunPlan, given: Mapping[str, Any], dag_run: DagRun | None) -> None:
+def _check_same(found: RunPlan, given: Mapping[str, Any], dag_run: DagRun | None) -> None:
     """Refuse to go on with a run that was planned for something else.
 
     What a DAG run was given never changes, but an upgrade may add parameters to the form: so the
     DAG run decides if there is one.
     """
-    if there.dag_run != dag_run:
+    if found.dag_run != dag_run:
         raise InvalidPlan(
-            f"run {there.run_id!r} belongs to {_name_owner(there.dag_run)}, not to {_name_owner(dag_run)}: "
+            f"run {found.run_id!r} belongs to {_name_owner(found.dag_run)}, not to {_name_owner(dag_run)}: "
             "choose another run id"
         )
-    if dag_run is None and there.given != _drop_empty(given):
+    if dag_run is None and found.given != _drop_empty(given):
         raise InvalidPlan(
-            f"run {there.run_id!r} exists with other parameters, and a run never changes: "
+            f"run {found.run_id!r} exists with other parameters, and a run never changes: "
             "choose another run id"
         )
 
@@ -130,20 +132,16 @@ def _choose_networks(general: params.General) -> tuple[dict[str, Network], dict[
 
 def _plan_split(chosen: params.Chosen) -> SplitConfig:
     general, asked = chosen.general, chosen.split
-    split = catalog.default_split(general.dataset)
-    strategy = general.split or _strategy_of(asked) or split.strategy
-    if strategy != split.strategy:
-        split = SplitConfig(strategy=strategy, **DEFAULTS[strategy])
+    default: Strategy = "canonical" if catalog.has_folds(general.dataset) else "hash"
+    fitting = (FITTING_STRATEGY[name] for name in FITTING_STRATEGY if name in asked)
+    named: Strategy = next(fitting, default)
+    strategy = general.split or named
+    config = SplitConfig(strategy=strategy, **DEFAULTS[strategy])
     if general.preset == "notebook":
-        split = msgspec.structs.replace(split, valid_fraction=0.0)
-    config = msgspec.structs.replace(split, **asked)
+        config = msgspec.structs.replace(config, valid_fraction=0.0)
+    config = msgspec.structs.replace(config, **asked)
     _check_split(config, general.dataset, asked)
     return config
-
-
-def _strategy_of(asked: Mapping[str, Any]) -> Any:
-    """Return the strategy that a given parameter belongs to, so that it need not be named."""
-    return next((FITTING_STRATEGY[name] for name in FITTING_STRATEGY if name in asked), None)
 
 
 def _check_split(config: SplitConfig, dataset: str, asked: Mapping[str, Any]) -> None:
@@ -152,7 +150,7 @@ def _check_split(config: SplitConfig, dataset: str, asked: Mapping[str, Any]) ->
             raise InvalidPlan(f"{name} belongs to split {strategy!r}, not {config.strategy!r}")
     if config.strategy == "temporal" and config.test_from is None:
         raise InvalidPlan("split 'temporal' needs test_from, such as '1998-04-01'")
-    if config.strategy == "canonical" and (catalog.default_split(dataset).strategy != "canonical"):
+    if config.strategy == "canonical" and not catalog.has_folds(dataset):
         raise InvalidPlan(
             f"split 'canonical' has folds of ml-100k only, not of {quote(dataset)}; "
             "choose hash or temporal"
@@ -199,10 +197,10 @@ def _plan_training(
     of = f"network {name}: "
     fields = network.Params.__struct_fields__
     override = chosen.general.overrides.get(name, {})
-    params.refuse_unknown(override, (*schemas.read_schemas(TrainConfig), *fields), f" of {name}")
+    params.refuse_unknown(override, (*TRAIN_FIELDS, *fields), f" of {name}")
     preset = network.PRESETS[chosen.general.preset]
     asked = chosen.training | {key: override[key] for key in override if key in TRAIN_FIELDS}
-    own = {**preset.params, **chosen.network, **override}
+    own = preset.params | chosen.network | override
     own = params.convert({key: own[key] for key in own if key in fields}, network.Params, of)
     config = msgspec.structs.replace(
         preset,

@@ -9,7 +9,6 @@ import pytest
 from mftasks.data import catalog
 from mftasks.data.formats import FORMATS
 from mftasks.errors import UnknownDataset
-from mftasks.records import SplitConfig
 
 
 def test_every_release_of_the_issue_is_known_and_its_format_can_be_read():
@@ -28,14 +27,6 @@ def test_only_the_latest_releases_change():
 def test_a_misspelt_name_is_refused_with_a_suggestion():
     with pytest.raises(UnknownDataset, match="unknown data set 'ml-10k'; did you mean 'ml-100k'"):
         catalog.find("ml-10k")
-
-
-def test_ml_100k_is_split_by_its_first_fold_and_everything_else_by_hash():
-    assert catalog.default_split("ml-100k").strategy == "canonical"
-    assert catalog.default_split("ml-100k").fold == 1
-    hashed = SplitConfig(strategy="hash", test_fraction=0.2, valid_fraction=0.1)
-    assert catalog.default_split("ml-25m") == hashed
-    assert catalog.default_split("s3://bucket/ratings.csv") == hashed
 
 
 @pytest.mark.parametrize(
