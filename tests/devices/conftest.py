@@ -4,8 +4,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pynvml
 import pytest
 
+from mftasks.devices import gpus
+from tests.devices.driver import Driver
 from tests.devices.holders import Holder
 
 
@@ -25,3 +28,22 @@ def start(folder: Path) -> Iterator[Callable[..., Holder]]:
             return holder
 
         yield start_one
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    installed = Driver()
+    installed.install(monkeypatch)
+    monkeypatch.setattr(gpus, "_mxnet_has_cuda", lambda: True)
+    return installed
+
+
+@pytest.fixture
+def failing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """Give a driver that was updated under a running host: NVML no longer fits the kernel module."""
+
+    def fail() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", fail)
+    return driver

@@ -2,71 +2,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import re
 from types import SimpleNamespace
 
-import pynvml
 import pytest
 
 from mftasks.devices import gpus
-from mftasks.devices.gpus import Device, by_free_memory, candidates, describe, show_only, usage
+from mftasks.devices.gpus import Device, by_free_memory, candidates, describe, usage
 from mftasks.errors import DeviceUnavailable, InvalidPlan
 from mftasks.records import GpuUse
-
-UUIDS = ["GPU-3f1c2a00-1", "GPU-3f9b0000-2", "GPU-77aa0000-3"]
-PCI = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-MIG = "MIG-GPU-3f1c2a00-1/7/0"
-
-
-class Driver:
-    """A stand-in for NVML, with the GPUs of `UUIDS`."""
-
-    def __init__(self) -> None:
-        self.models = ["NVIDIA A100"] * 3
-        self.free = {UUIDS[0]: 10, UUIDS[1]: 30, UUIDS[2]: 20}
-
-    def memory(self, uuid: str) -> SimpleNamespace:
-        if uuid not in self.free:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-        return SimpleNamespace(free=self.free[uuid], used=40 - self.free[uuid], total=40)
-
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        # A handle is the UUID itself.
-        for name, answer in {
-            "nvmlInit": lambda: None,
-            "nvmlDeviceGetCount": lambda: len(self.models),
-            "nvmlDeviceGetHandleByIndex": lambda number: UUIDS[number],
-            "nvmlDeviceGetHandleByUUID": lambda uuid: uuid,
-            "nvmlDeviceGetUUID": lambda handle: handle,
-            "nvmlDeviceGetName": lambda handle: self.models[UUIDS.index(handle)],
-            "nvmlDeviceGetMemoryInfo": self.memory,
-            "nvmlDeviceGetUtilizationRates": lambda _: SimpleNamespace(gpu=25),
-        }.items():
-            monkeypatch.setattr(pynvml, name, answer)
-
-
-@pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
-    installed = Driver()
-    installed.install(monkeypatch)
-    monkeypatch.setattr(gpus, "_mxnet_has_cuda", lambda: True)
-    return installed
-
-
-@pytest.fixture
-def failing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Driver:
-    """Give a driver that was updated under a running host: NVML no longer fits the kernel module."""
-
-    def fail() -> None:
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH)
-
-    monkeypatch.setattr(pynvml, "nvmlInit", fail)
-    return driver
-
-
-def ids(visible: str | None = None, wanted: str = "gpu", n: int = 1, **more: str) -> list[str]:
-    given = {**more, **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})}
-    return [one.id for one in candidates(wanted, n, cpu_slots=2, environment=given)]
+from tests.devices.driver import UUIDS, Driver, ids
 
 
 def test_without_a_build_for_cuda_auto_is_the_cpu_and_the_log_has_the_reason(
@@ -144,72 +88,6 @@ def test_the_most_free_memory_comes_first_and_unknown_memory_last(driver: Driver
     assert by_free_memory(slots) == slots
 
 
-@pytest.mark.parametrize(
-    ("visible", "numbers"),
-    [
-        ("2,0", [2, 0]),
-        (" 0 , 1 ", [0, 1]),
-        ("0,2,-1,1", [0, 2]),
-        ("0,3,1", [0]),
-        (f"{UUIDS[2]},{UUIDS[0]}", [2, 0]),
-        ("GPU-3f1,GPU-77", [0, 2]),
-        ("GPU-3F1C2A, GPU-77AA", [0, 2]),
-        ("GPU-77,GPU-3f,GPU-3f1", [2]),  # two begin with GPU-3f
-        ("0,GPU-77", [0]),
-        ("GPU-77,0", [2]),
-        ("0,,1", [0]),
-    ],
-)
-def test_what_is_visible_is_read_as_cuda_reads_it(
-    driver: Driver, visible: str, numbers: list[int]
-) -> None:
-    assert ids(visible) == [UUIDS[number] for number in numbers]
-
-
-@pytest.mark.parametrize(
-    "visible",
-    [
-        *("", "-1", "+0", "0x0", "0abc", "0.5", "NoDevFiles", "9", "²", "0,1,0"),
-        *("G", "GPU-", "GPU-0", "GPU-,GPU-77", "GPU-77,GPU-77AA"),
-    ],
-)
-def test_hidden_gpus_stay_hidden(
-    driver: Driver, visible: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with pytest.raises(
-        InvalidPlan, match=rf"CUDA_VISIBLE_DEVICES='{re.escape(visible)}' hides all GPUs"
-    ):
-        ids(visible)
-    caplog.set_level(logging.INFO)
-    assert ids(visible, wanted="auto") == ["0", "1"]
-    assert "hides all GPUs of this worker (3)" in caplog.text
-
-
-@pytest.mark.parametrize("visible", ["", "G", "GPU-", "PU-3f1"])
-def test_the_only_gpu_stays_hidden_too(driver: Driver, visible: str) -> None:
-    driver.models = driver.models[:1]
-    assert ids() == ids("GPU-3") == [UUIDS[0]]
-    with pytest.raises(InvalidPlan, match="hides all GPUs"):
-        ids(visible)
-
-
-def test_a_mig_device_is_taken_as_it_is_named(driver: Driver) -> None:
-    assert ids(f"{MIG},MIG-5c") == [MIG, "MIG-5c"]
-
-
-def test_indexes_need_a_known_order_where_gpus_differ(driver: Driver) -> None:
-    driver.models[2] = "NVIDIA T4"
-    for wanted in ("auto", "gpu"):
-        with pytest.raises(
-            InvalidPlan,
-            match=r"differ \(NVIDIA A100, NVIDIA T4\); set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name UUIDs",
-        ):
-            ids("1", wanted)
-    assert ids("1", **PCI) == [UUIDS[1]]
-    assert ids(UUIDS[2]) == [UUIDS[2]]
-    assert len(ids()) == 3
-
-
 def test_more_devices_than_there_are_can_never_be_had(driver: Driver) -> None:
     with pytest.raises(
         InvalidPlan, match=r"devices 4: this worker has 3 visible GPUs; choose devices 3 or"
@@ -219,18 +97,6 @@ def test_more_devices_than_there_are_can_never_be_had(driver: Driver) -> None:
         ids("0", n=2)
     with pytest.raises(InvalidPlan, match=r"devices 3: .* has 2 CPU slots \(MF_CPU_SLOTS\)"):
         ids(wanted="cpu", n=3)
-
-
-def test_cuda_is_shown_the_leased_gpus_alone(driver: Driver) -> None:
-    given = {"CUDA_VISIBLE_DEVICES": "0,1", "HOME": "/h"}
-    show_only(by_free_memory(candidates("gpu", 2, cpu_slots=2, environment=given)), given)
-    assert given == {**PCI, "CUDA_VISIBLE_DEVICES": f"{UUIDS[1]},{UUIDS[0]}", "HOME": "/h"}
-
-
-def test_a_training_on_the_cpu_is_shown_no_gpu() -> None:
-    given: dict[str, str] = {}
-    show_only([Device("cpu", "0", "cpu")], given)
-    assert given == {**PCI, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_devices_are_described_for_a_person(driver: Driver) -> None:

@@ -10,122 +10,10 @@ import pytest
 from mftasks import networks, training
 from mftasks.data.arrays import Part
 from mftasks.errors import TrainingDiverged
-from mftasks.mx import contexts
 from mftasks.records import TrainConfig
 from mftasks.training import loop
-from mftasks.training.batches import Batches
-from mftasks.training.replicas import Replicas
 from mftasks.training.state import State
-
-SIZES = networks.Sizes(60, 40, 3.5)
-
-
-@pytest.fixture
-def data(tiny_ratings: Part) -> training.Data:
-    """Give the tiny matrix; every fifth rating is for validation."""
-    held = np.arange(len(tiny_ratings.ratings)) % 5 == 0
-    train, valid = (Part(*(array[chosen] for array in tiny_ratings)) for chosen in (~held, held))
-    return training.Data(train, valid, SIZES, 1.0, 5.0)
-
-
-def config(network: str = "linear", **changes: Any) -> TrainConfig:
-    given = {"epochs": 4, "batch_size": 64, "learning_rate": 0.02, "params": {"factors": 8}}
-    return TrainConfig(network=network, **{**given, **changes})
-
-
-def states(config: TrainConfig, data: training.Data) -> list[State]:
-    reached: list[State] = []
-    training.fit(config, data, on_epoch=reached.append)
-    return reached
-
-
-def weights_of(trained: training.Trained) -> list[np.ndarray]:
-    return [parameter.data().asnumpy() for parameter in trained.block.collect_params().values()]
-
-
-def equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-@pytest.mark.parametrize("lazy", [True, False])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("network", networks.names())
-def test_two_epochs_and_two_more_equal_four_to_the_bit(
-    network: str, optimizer: str, lazy: bool, data: training.Data
-) -> None:
-    asked = config(
-        network,
-        optimizer=optimizer,
-        lazy=lazy,
-        momentum=0.5,
-        schedule="cosine",
-        l2=0.05,
-        weight_decay=1e-3,
-    )
-    unbroken = training.fit(asked, data)
-    resumed = training.fit(asked, data, start=states(asked, data)[1])
-    assert equal(weights_of(resumed), weights_of(unbroken))
-    assert resumed.best_epoch == unbroken.best_epoch
-    for one, other in zip(resumed.history, unbroken.history, strict=True):
-        assert (one.train_rmse, one.valid_rmse) == (other.train_rmse, other.valid_rmse)
-    seconds = [metrics.seconds for metrics in resumed.history]
-    assert seconds == sorted(seconds)
-
-
-def test_a_training_whose_best_epoch_lies_before_the_checkpoint_resumes_to_the_same_weights(
-    data: training.Data,
-) -> None:
-    asked = config(epochs=12, learning_rate=0.2, params={"factors": 32})
-    unbroken = training.fit(asked, data)
-    assert unbroken.best_epoch < 10
-    resumed = training.fit(asked, data, start=states(asked, data)[9])
-    assert equal(weights_of(resumed), weights_of(unbroken))
-
-
-@pytest.mark.parametrize("lazy", [True, False])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("network", networks.names())
-def test_several_devices_learn_what_one_learns(
-    network: str, optimizer: str, lazy: bool, data: training.Data
-) -> None:
-    params = {"factors": 8} | ({"dropout": 0.0} if network == "resnet" else {})
-    asked = config(network, optimizer=optimizer, lazy=lazy, l2=0.05, momentum=0.5, params=params)
-    assert len(data.train.ratings) % asked.batch_size < 3, "a device must be idle in the last batch"
-    alone = training.fit(asked, data)
-    for n in (2, 3):
-        shared = training.fit(asked, data, n_devices=n)
-        for one, other in zip(shared.history, alone.history, strict=True):
-            assert one.train_rmse == pytest.approx(other.train_rmse, abs=2e-5)
-            assert one.valid_rmse == pytest.approx(other.valid_rmse, abs=2e-5)
-        for mine, theirs in zip(weights_of(shared), weights_of(alone), strict=True):
-            assert mine == pytest.approx(theirs, abs=2e-3)
-
-
-def test_every_device_has_a_share_of_each_batch_and_the_same_weights(data: training.Data) -> None:
-    given = config("resnet")
-    network = networks.load("resnet")
-    params = msgspec.convert(given.params, network.Params)
-    block = network.build(SIZES, params, lazy=True)
-    three = contexts("cpu", 3)
-    block.initialize(ctx=three)
-    parameters = list(block.collect_params().values())
-    replicas = Replicas(parameters, given, None, three)
-    batches = Batches(block, data.train, batch_size=64, l2=0.1, seed=0, contexts=three)
-    batches.train(1, replicas, 0.01, lambda: None)
-    shares = [len(share._places) for share in batches.shares]
-    assert sum(shares) == len(data.train.ratings)
-    assert max(shares) - min(shares) <= len(data.train.ratings) / 64 + 1
-    for parameter in parameters:
-        first, *others = (copy.asnumpy() for copy in parameter.list_data())
-        assert equal([first] * 2, others)
-
-
-def test_two_devices_resume_to_the_same_bits(data: training.Data) -> None:
-    asked = config("resnet")
-    reached: list[State] = []
-    unbroken = training.fit(asked, data, n_devices=2, on_epoch=reached.append)
-    resumed = training.fit(asked, data, n_devices=2, start=reached[1])
-    assert equal(weights_of(resumed), weights_of(unbroken))
+from tests.training.fits import SIZES, config, equal, states, weights_of
 
 
 def test_another_seed_gives_other_weights(data: training.Data) -> None:
@@ -255,17 +143,6 @@ def test_validation_scores_unknown_ids_by_the_mean_of_the_known_one(data: traini
     expected = [ratings[items == 0].mean(), ratings[users == 0].mean(), SIZES.mean_rating]
     rmse = float(np.sqrt(np.mean((np.array(expected) - 1) ** 2)))
     assert trained.history[0].valid_rmse == pytest.approx(rmse, abs=1e-5)
-
-
-def test_a_resumed_training_counts_the_cpu_seconds_of_all_its_processes(
-    data: training.Data,
-) -> None:
-    state = states(config(), data)[1]
-    assert 0 < state.cpu_seconds < 60
-    start = state._replace(cpu_seconds=1000.0)
-    reached: list[State] = []
-    trained = training.fit(config(), data, start=start, on_epoch=reached.append)
-    assert 1000 < reached[0].cpu_seconds < trained.cpu_seconds < 1060
 
 
 def test_a_network_may_bring_a_way_of_its_own_to_be_fitted(
