@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from mftasks.data.table import RatingsTable, collect, encode
+from mftasks.data.table import RatingsTable, collect, encode, parse_numbers
 from mftasks.errors import LONGEST, InvalidDataset, quote
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")
+IDS = COLUMNS[:2]
 
 _ALIASES = {
     "userId": "user_id",
@@ -40,6 +41,7 @@ _COLONS = (  # of user::item::rating::timestamp, read as columns between single 
     *("rating", "between rating and timestamp", "timestamp"),
 )
 _BLOCK = 1 << 18
+_MOST_NAMES = 10
 
 
 def read(path: Path, format: str) -> RatingsTable:
@@ -48,7 +50,10 @@ def read(path: Path, format: str) -> RatingsTable:
     Raises `InvalidDataset`, naming line and column, for a file that is empty, lacks a column, or
     holds a value that is not what its column expects.
     """
-    columns = FORMATS[format](path)
+    try:
+        columns = FORMATS[format](path)
+    except UnicodeDecodeError as error:
+        raise InvalidDataset(f"not UTF-8: {error}; names and ids are expected to be") from error
     if not len(columns.get("rating", ())):
         raise InvalidDataset(f"{format} file without a single rating; at least one was expected")
     return RatingsTable(
@@ -69,18 +74,23 @@ def _read_plain(path: Path, delimiter: str, names: Sequence[str]) -> dict[str, A
 
 
 def _read_csv(path: Path) -> dict[str, Any]:
-    """Read a file with a header, whose ids may be strings; other columns are left alone."""
+    """Read a file with a header; a column of ids whose every id is a plain number becomes numbers.
+
+    Ids are read as text first: read as numbers, `007` and `7` would be one id, and `0x10` be 16.
+    Columns that are not ours are left alone.
+    """
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         names = _name_columns(next(csv.reader(file), []))
     text = pa.dictionary(pa.int32(), pa.string())
     types = {
-        "user_id": [pa.int64(), text],
-        "item_id": [pa.int64(), text],
+        "user_id": [text],
+        "item_id": [text],
         "rating": [pa.float32()],
         "timestamp": [pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC")],
     }
     chosen = {name: types[name] for name in COLUMNS if name in names}
-    return _read_text(path, ",", names, chosen, skip=1)
+    columns = _read_text(path, ",", names, chosen, skip=1)
+    return columns | {name: parse_numbers(columns[name]) for name in IDS if name in columns}
 
 
 def _read_text(
@@ -128,8 +138,10 @@ def _read_parquet(path: Path) -> dict[str, Any]:
             wanted = [found[names.index(name)] for name in COLUMNS if name in names]
             batches = file.iter_batches(columns=wanted)
             return collect(_accept(batch) for batch in batches)
-    except pa.ArrowInvalid as error:
-        raise InvalidDataset(f"not a readable Parquet file: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's fault, not the file's
+        raise InvalidDataset(f"not a readable Parquet file: {quote(str(error))}") from error
 
 
 FORMATS: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -146,15 +158,24 @@ def _name_columns(header: list[str]) -> list[str]:
     names = [_ALIASES.get(name.strip(), name.strip()) for name in header]
     for name in COLUMNS[:3]:
         if name not in names:
-            found = quote(", ".join(names)) if names else "an empty file"
             raise InvalidDataset(
-                f"no column {name!r}; found: {found}; "
+                f"no column {name!r}; found: {_describe_header(names)}; "
                 "expected user_id, item_id, rating and, optionally, timestamp"
             )
     doubled = [name for name in COLUMNS if names.count(name) > 1]
     if doubled:
         raise InvalidDataset(f"column {doubled[0]!r} is there twice; expected each column once")
     return names
+
+
+def _describe_header(names: Sequence[str]) -> str:
+    """Return the first few names; a line of data is not repeated, as messages are sent around."""
+    if not any(names):
+        return "an empty file"
+    if not all(re.fullmatch(r"[^\W\d][\w .-]{0,39}", name) for name in names):
+        return f"a first line of {len(names):,} columns that do not look like names"
+    rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + rest
 
 
 def _accept(batch: Any) -> dict[str, Any]:
@@ -176,9 +197,9 @@ def _accept_column(name: str, column: Any) -> Any:
             return column.cast(pa.timestamp("us", kind.tz), safe=False)
         if name == "timestamp" and number:
             return column.cast(pa.int64(), safe=False)
-        if name in ("user_id", "item_id") and number:
+        if name in IDS and number:
             return column.cast(pa.int64())
-        if name in ("user_id", "item_id") and text:
+        if name in IDS and text:
             return column.cast(pa.string()).dictionary_encode()
     except pa.ArrowInvalid as error:
         raise InvalidDataset(f"column {name}: {error}; expected {_EXPECTED[name]}") from error
@@ -201,7 +222,7 @@ def _explain(error: Exception, names: Sequence[str]) -> InvalidDataset:
         found = (row and row.group(2)) or text
         return InvalidDataset(f"{line}: {found[:LONGEST]}; expected the columns {wanted}")
     value = re.search(r"invalid value '(.*)'", text, re.DOTALL)
-    what = quote(value.group(1)) if value else text
+    what = quote(value.group(1)) if value else text[:LONGEST]
     if column not in _EXPECTED:
         return InvalidDataset(f"{line}, {column}: {what}; expected '::' alone")
     return InvalidDataset(f"{line}, column {column}: {what}; expected {_EXPECTED[column]}")

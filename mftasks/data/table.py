@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MISSING = -(2**63)
 """Stands for a missing integer: an id, or a timestamp. A missing string is empty, a rating NaN."""
 
+_PLAIN_NUMBER = r"^(0|-?[1-9][0-9]{0,18})$"
+_NO_NUMBER = ["", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "#N/A"]
+
 # With more possible values than this per row, hashing the ids is cheaper than a table of them all.
 _MAX_SPREAD = 16
 _FREE_SPREAD = 1_000_000
@@ -96,6 +99,26 @@ def _join(pieces: list[Any]) -> Any:
     if isinstance(pieces[0], np.ndarray):
         return np.concatenate(pieces)
     return pa.chunked_array(pieces).unify_dictionaries().combine_chunks()
+
+
+def parse_numbers(column: pa.DictionaryArray) -> Any:
+    """Return a column of ids as numbers if each is written as one, without leading zeros or signs.
+
+    Otherwise the strings stay as they are, so that no two ids become one.
+    """
+    words = column.dictionary.to_numpy(zero_copy_only=False).astype(str)
+    missing = np.isin(words, _NO_NUMBER)
+    plain = pc.match_substring_regex(column.dictionary, _PLAIN_NUMBER).to_numpy(
+        zero_copy_only=False
+    )
+    if not plain.any() or not (plain | missing).all():
+        return column
+    numbers = np.full(len(words) + 1, MISSING)  # the last one stands for null
+    try:
+        numbers[:-1][plain] = words[plain].astype(np.int64)
+    except OverflowError:
+        return column
+    return numbers[column.indices.fill_null(len(words)).to_numpy()]
 
 
 def encode(column: Any) -> EncodedIds:

@@ -110,7 +110,7 @@ def test_what_is_missing_survives_reading(tmp_path: Path):
         ("colons", "1::2::3::4\n5::6::1\n", "line 2: Expected 7 columns, got 5"),
         ("csv", "a,user_id,item_id,rating\n9,1,2,3\n9,1,3,good\n", "line 3, column rating: 'good'"),
         ("csv", "user_id,item_id,rating\n1,2\n", "line 2: Expected 3 columns, got 2"),
-        ("csv", "user_id,rating\n1,2\n", "no column 'item_id'; found: 'user_id, rating'; expected"),
+        ("csv", "user_id,rating\n1,2\n", "no column 'item_id'; found: user_id, rating; expected"),
         ("csv", "user_id,item_id,rating,rating\n1,2,3,4\n", "column 'rating' is there twice"),
         (
             "csv",
@@ -207,3 +207,18 @@ def test_reading_takes_at_most_three_times_the_memory_of_the_arrays(tmp_path: Pa
         [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True
     )
     assert 1 < float(asked.stdout) <= 3
+
+
+def test_a_row_of_data_in_place_of_names_is_not_repeated(tmp_path: Path):
+    with pytest.raises(InvalidDataset, match="3 columns that do not look like names"):
+        read(tmp_path, "csv", "root:x:0:0,alice@example.org,3\n1,2,3\n")
+
+
+def test_a_million_columns_make_no_long_message(tmp_path: Path):
+    names = ",".join(f"c{n}" for n in range(100_000))
+    with pytest.raises(InvalidDataset, match="c9 and 99,990 more; expected") as caught:
+        read(tmp_path, "csv", f"{names}\n{'1,' * 99_999}1\n")
+    assert len(str(caught.value)) < 300
+    with pytest.raises(InvalidDataset, match="expected the columns") as caught:
+        read(tmp_path, "csv", f"user_id,item_id,rating,{names}\n1,2\n")
+    assert len(str(caught.value)) < 1000
