@@ -17,6 +17,7 @@ from mftasks.store.workspace import Workspace
 from tests import starts_server, web
 from tests.web import Web
 
+gc.disable()  # until all is imported
 # First, so that none of them is left alone in the end.
 LONGEST = ("deployment", "integration", "operations", "monitoring", "browser")
 
@@ -26,6 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rooms = {room: place for place, room in enumerate(LONGEST)}
     items.sort(key=lambda item: rooms.get(item.path.parent.name, len(rooms)))
     gc.freeze()  # A training collects garbage: let it not look at all that was imported.
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,7 +14,7 @@ from mftasks.records import Manifest
 from mftasks.store import keys
 from mftasks.store.blobs import sha256_of
 from mftasks.store.workspace import Workspace
-from tests.cli.command_line import mf
+from tests.cli.command_line import answer
 from tests.finished_run import DATASET, RUN, TITLES, published_run
 
 
@@ -39,7 +39,7 @@ def test_each_item_is_marked_if_its_rating_is_no_prediction(
     hostile_run: Workspace, tmp_path: Path
 ) -> None:
     items = ("--item", "7", "--item", "[/b]")
-    code, out, err = mf("predict", "--user", "3", *items, tmp_path=tmp_path)
+    code, out, err = answer("predict", "--user", "3", *items, tmp_path=tmp_path)
     assert code == 0, err
     known, unknown = out.splitlines()
     by = hostile_run.read(keys.run(RUN, "manifest.json"), Manifest).best
@@ -53,7 +53,7 @@ def test_recommendations_leave_out_all_that_the_user_has_rated(
     hostile_run: Workspace, tmp_path: Path
 ) -> None:
     run = published.open_run(hostile_run)
-    code, out, err = mf("recommend", "--user", "3", "--top", "40", tmp_path=tmp_path)
+    code, out, err = answer("recommend", "--user", "3", "--top", "40", tmp_path=tmp_path)
     assert code == 0, err
     rows = [line.split("│")[1:] for line in out.splitlines() if "│" in line]
     items = {int(row[1]) for row in rows}
@@ -64,7 +64,7 @@ def test_recommendations_leave_out_all_that_the_user_has_rated(
 def test_recommendations_to_a_stranger_are_marked_as_such(
     hostile_run: Workspace, tmp_path: Path
 ) -> None:
-    code, out, err = mf("recommend", "--user", "[b]x", "--network", "mlp", tmp_path=tmp_path)
+    code, out, err = answer("recommend", "--user", "[b]x", "--network", "mlp", tmp_path=tmp_path)
     assert code == 0, err
     assert out.startswith(
         "user '[b]x' is not in the training data: these are the best items for everybody\n"
@@ -82,16 +82,16 @@ def test_with_several_data_sets_the_command_line_asks_for_one(
     hostile_run.write(keys.run("shop", "manifest.json"), other)
     index.put(hostile_run, other)
     for command in (("predict", "--user", "3", "--item", "7"), ("recommend", "--user", "3")):
-        code, out, err = mf(*command, tmp_path=tmp_path)
+        code, out, err = answer(*command, tmp_path=tmp_path)
         assert (code, out) == (64, "")
         assert f"2 data sets; name one by --dataset: {DATASET}, {name}" in err
-        code, out, err = mf(*command, "--dataset", uri, tmp_path=tmp_path)
+        code, out, err = answer(*command, "--dataset", uri, tmp_path=tmp_path)
         assert code == 0, err
         assert ", shop" in out
-    code, out, err = mf("runs", tmp_path=tmp_path)
+    code, out, err = answer("runs", tmp_path=tmp_path)
     assert code == 0, err
     assert all(word in out for word in (DATASET, name, RUN, "shop"))
-    code, out, err = mf("runs", "--dataset", DATASET, tmp_path=tmp_path)
+    code, out, err = answer("runs", "--dataset", DATASET, tmp_path=tmp_path)
     assert "shop" not in out
 
 
@@ -103,7 +103,7 @@ def test_the_copy_of_the_latest_run_answers_only_for_its_data_set(
     published.copy(workspace, manifest, tmp_path / "output/latest")
     workspace.store.delete_many(workspace.store.list(""))
     asked = ("predict", "--user", "3", "--item", "7")
-    assert mf(*asked, tmp_path=tmp_path, MF_STORE="")[0] == 0
-    assert mf(*asked, "--dataset", DATASET, tmp_path=tmp_path, MF_STORE="")[0] == 0
-    code, _, err = mf(*asked, "--dataset", "ml-1m", tmp_path=tmp_path, MF_STORE="")
+    assert answer(*asked, tmp_path=tmp_path, MF_STORE="")[0] == 0
+    assert answer(*asked, "--dataset", DATASET, tmp_path=tmp_path, MF_STORE="")[0] == 0
+    code, _, err = answer(*asked, "--dataset", "ml-1m", tmp_path=tmp_path, MF_STORE="")
     assert (code, "holds no published run" in err) == (66, True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command_line import ROOT, mf, start
+from tests.cli.command_line import ROOT, answer, mf, start
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_whole_run_in_one_terminal_then_predict_and_recommend(
     assert "train mlp: epoch 2 of 2" in err
     assert re.search(r"^[-\d]+ [:,\d]+ evaluate mlp: RMSE ", err, re.MULTILINE), err
 
-    code, out, err = mf("predict", "--user", "user-3", "--item", "7", tmp_path=tmp_path)
+    code, out, err = answer("predict", "--user", "user-3", "--item", "7", tmp_path=tmp_path)
     assert code == 0, err
     assert 1 <= float(out.split()[0]) <= 5
 
@@ -68,7 +68,7 @@ def test_a_whole_run_in_one_terminal_then_predict_and_recommend(
 def test_an_error_is_one_sentence_with_its_exit_code(
     tmp_path: Path, arguments: list[str], environment: dict, code: int, sentence: str
 ) -> None:
-    found, out, err = mf(*arguments, tmp_path=tmp_path, **environment)
+    found, out, err = answer(*arguments, tmp_path=tmp_path, **environment)
 
     assert found == code
     assert sentence in err
@@ -118,7 +118,7 @@ def _processes_of(tmp_path: Path) -> list[str]:
 
 
 def test_a_step_prints_its_record(tmp_path: Path) -> None:
-    code, out, err = mf("plan", "--run-id", "r", "--set", "fold=3", tmp_path=tmp_path)
+    code, out, err = answer("plan", "--run-id", "r", "--set", "fold=3", tmp_path=tmp_path)
     assert code == 0, err
     assert json.loads(out)["split"]["fold"] == 3
 

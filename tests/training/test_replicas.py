@@ -18,7 +18,8 @@ def test_several_devices_learn_what_one_learns(
     network: str, optimizer: str, lazy: bool, data: training.Data
 ) -> None:
     params = {"factors": 8} | ({"dropout": 0.0} if network == "resnet" else {})
-    asked = config(network, optimizer=optimizer, lazy=lazy, l2=0.05, momentum=0.5, params=params)
+    given = {"optimizer": optimizer, "lazy": lazy, "l2": 0.05, "momentum": 0.5, "params": params}
+    asked = config(network, epochs=2, **given)
     assert len(data.train.ratings) % asked.batch_size < 3, "a device must be idle in the last batch"
     alone = training.fit(asked, data)
     for n in (2, 3):
