@@ -1,6 +1,6 @@
 """Fetch the data set of a run, verify it, and put it into the store.
 
-Command line: `python -m mftasks download --run-id RUN`
+python -m mftasks download --run-id try-1
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ def download(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
     archive, and `InvalidPlan` for a URI without a file.
     """
     key = keys.run(run_id, "download.json")
-    done = workspace.find_done(key, DatasetRef)
-    if done is not None:
+    if (done := workspace.find_done(key, DatasetRef)) is not None:
         return done
     dataset = workspace.read(keys.run(run_id, "plan.json"), RunPlan).dataset
     if catalog.is_uri(dataset):
@@ -63,12 +62,13 @@ def _fetch_release(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnTi
     with workspace.cache.open_folder(".download-") as folder:
         base = workspace.settings.movielens_url
         served = sources.fetch_first(sources.sources_of(dataset, base), folder, on_tick)
+        ratings = _put_ratings(workspace, served.ratings)
         ref = DatasetRef(
             name=dataset.name,
             source=served.source,
             format=dataset.format,
-            sha256=sha256_of(served.ratings),
-            ratings=_put_ratings(workspace, served.ratings),
+            sha256=ratings.sha256,
+            ratings=ratings,
             titles=_put_titles(workspace, served.titles),
         )
     return _remember(workspace, ref) if dataset.immutable else ref
@@ -134,45 +134,38 @@ def _note(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
 
 
 def _fetch_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
-    catalog.check(uri)
     suffix = Path(uris.parse(uri).path).suffix.lower()
     with workspace.cache.open_folder(".download-") as folder:
         path = folder / f"ratings{suffix}"
-        if uris.parse(uri).scheme == "s3":
-            _fetch_object(workspace, uri, path)
-        else:
-            _fetch_file(workspace, uri, path, on_tick)
-        return DatasetRef(
-            name=catalog.identify(uri),
-            source=uris.hide_password(uri),
-            format=catalog.FORMATS[suffix],
-            sha256=sha256_of(path),
-            ratings=_put_ratings(workspace, path),
-        )
+        _copy(workspace, uri, path, on_tick)
+        ratings = _put_ratings(workspace, path)
+    return DatasetRef(
+        name=catalog.identify(uri),
+        source=uris.hide_password(uri),
+        format=catalog.FORMATS[suffix],
+        sha256=ratings.sha256,
+        ratings=ratings,
+    )
 
 
-def _fetch_object(workspace: Workspace, uri: str, path: Path) -> None:
+def _copy(workspace: Workspace, uri: str, path: Path, on_tick: OnTick) -> None:
+    settings, what = workspace.settings, f"data set {quote(uri)}"
     parent, _, name = uri.rpartition("/")
     try:
-        store = open_store(parent, s3_endpoint=workspace.settings.s3_endpoint)
-        store.download(name, path)
+        if uris.parse(uri).scheme == "s3":
+            open_store(parent, s3_endpoint=settings.s3_endpoint).download(name, path)
+        else:
+            transfer.copy(uri, path, on_tick, settings.data_roots)
     except MissingRecord as error:
-        raise InvalidPlan(
-            f"data set {quote(uri)}: no such object; expected s3://bucket/key"
-        ) from error
-    except InvalidPlan as error:
-        raise InvalidPlan(f"data set {quote(uri)}: {error}") from error
-    except StoreUnavailable as error:
-        raise SourceUnavailable(f"data set {quote(uri)}: {error}") from error
-
-
-def _fetch_file(workspace: Workspace, uri: str, path: Path, on_tick: OnTick) -> None:
-    try:
-        transfer.copy(uri, path, on_tick, workspace.settings.data_roots)
+        raise InvalidPlan(f"{what}: no such object; expected s3://bucket/key") from error
     except transfer.Refused as error:
         raise InvalidPlan(
-            f"data set {quote(uri)}: {error}; it must be a file that this worker can read"
+            f"{what}: {error}; it must be a file that this worker can read"
         ) from error
+    except InvalidPlan as error:
+        raise InvalidPlan(f"{what}: {error}") from error
+    except StoreUnavailable as error:
+        raise SourceUnavailable(f"{what}: {error}") from error
 
 
 def _put_ratings(workspace: Workspace, path: Path) -> BlobRef:

@@ -30,6 +30,19 @@ def test_a_misspelt_name_is_refused_with_a_suggestion():
 
 
 @pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("file:///tmp/", "neither CSV nor Parquet; its name must end in .csv or .parquet"),
+        ("file:///data/mine.xlsx", "neither CSV nor Parquet; its name must end in"),
+        ("file://elsewhere/mine.csv", "on the host 'elsewhere', but only the worker's own files"),
+    ],
+)
+def test_a_uri_that_cannot_be_of_ratings_is_refused(uri: str, message: str):
+    with pytest.raises(UnknownDataset, match=message):
+        catalog.check(uri)
+
+
+@pytest.mark.parametrize(
     ("dataset", "uri"),
     [
         ("ml-100k", False),

@@ -74,14 +74,7 @@ def test_a_dead_s3_server_is_a_source_that_does_not_answer(
         download(dead, plan_run(dead, "s3://bucket/mine.csv"))
 
 
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
-        ("file:///nowhere/mine.csv", "No such file or directory: '/nowhere/mine.csv'; it must be"),
-        ("file:///tmp/", "neither CSV nor Parquet; its name must end in"),
-        ("file:///data/mine.xlsx", "neither CSV nor Parquet; its name must end in"),
-    ],
-)
-def test_a_uri_without_a_readable_file_is_refused(uri: str, message: str, workspace: Workspace):
+def test_a_uri_without_a_file_is_refused(workspace: Workspace):
+    message = "No such file or directory: '/nowhere/mine.csv'; it must be"
     with pytest.raises(InvalidPlan, match=message):
-        download(workspace, plan_run(workspace, uri))
+        download(workspace, plan_run(workspace, "file:///nowhere/mine.csv"))
