@@ -20,7 +20,7 @@ class Part(NamedTuple):
     """Ratings of one part.
 
     `users` and `items` are positions in the vocabulary. An id that the train part lacks is a negative
-    number, a different one for each: its users can still be told apart.
+    number, a different one for each, so that its users stay distinct.
     """
 
     users: Positions

@@ -116,7 +116,7 @@ def _read_batches(
     quoted = delimiter == ","
     batches = pa.csv.open_csv(
         path,
-        # One thread, or the reader cannot tell the number of a wrong row.
+        # With more threads the reader does not know the number of a wrong row.
         read_options=pa.csv.ReadOptions(
             column_names=names, skip_rows=skip, block_size=_BLOCK, use_threads=False
         ),

@@ -1,4 +1,4 @@
-"""Where a data set of the catalogue can be fetched from: GroupLens's zips, and the mirror of ml-100k.
+"""The sources of the catalogue's data sets: GroupLens's zips, and the mirror of ml-100k.
 
 What arrives is verified before anybody uses it. A source that does not answer is followed by the
 next one; when none answers, all are asked again, at growing intervals. A file that arrives
@@ -50,8 +50,8 @@ Source = Callable[[Path, OnTick], Served]
 """Fetches a data set into a folder."""
 
 
-def sources_of(dataset: Dataset, base: str) -> dict[str, Source]:
-    """Return by name where `dataset` can be had, in the order of trying; `base` holds the zips."""
+def list_sources(dataset: Dataset, base: str) -> dict[str, Source]:
+    """Return the sources of `dataset` by name, the first to try first; `base` has the zips."""
     url = f"{base.rstrip('/')}/{dataset.archive}"
     sources: dict[str, Source] = {hide_password(url): functools.partial(_fetch_zip, dataset, url)}
     if dataset.mirror:

@@ -35,7 +35,11 @@ def assign(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
 
     The strategy has what it needs: `plan` checks the configuration, and `validate` the timestamps.
     """
-    assign_by = {"canonical": _by_fold, "hash": _by_hash, "temporal": _by_time}
+    assign_by = {
+        "canonical": _assign_by_fold,
+        "hash": _assign_by_hash,
+        "temporal": _assign_by_time,
+    }
     parts = assign_by[config.strategy](table, config)
     parts[~before(table, config)] = LEFT_OUT
     return parts
@@ -45,7 +49,7 @@ def before(table: RatingsTable, config: SplitConfig) -> NDArray[np.bool_]:
     """Return which ratings were given before `as_of`; all of them without such a moment."""
     if config.as_of is None:
         return np.ones(table.n_ratings, bool)
-    return _timestamps(table) < config.as_of.timestamp()
+    return cast("NDArray[np.int64]", table.timestamps) < config.as_of.timestamp()
 
 
 def pair_hash(users: EncodedIds, items: EncodedIds, salt: str) -> NDArray[np.uint64]:
@@ -62,33 +66,33 @@ def pair_hash(users: EncodedIds, items: EncodedIds, salt: str) -> NDArray[np.uin
     return hashes
 
 
-def _by_fold(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
+def _assign_by_fold(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     """Test on lines (fold − 1)·20,000 + 1 … fold·20,000 of u.data (mku.sh of ml-100k.zip)."""
     parts = np.full(table.n_ratings, TRAIN, np.uint8)
     fold = config.fold or 1
     parts[(fold - 1) * FOLD_LINES : fold * FOLD_LINES] = TEST
-    held = pair_hash(table.users, table.items, config.salt) < _threshold(config.valid_fraction)
+    held = pair_hash(table.users, table.items, config.salt) < _find_threshold(config.valid_fraction)
     parts[(parts == TRAIN) & held] = VALID
     return parts
 
 
-def _by_hash(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
+def _assign_by_hash(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     tested, held = config.test_fraction or 0.0, config.valid_fraction or 0.0
     hashes = pair_hash(table.users, table.items, config.salt)
     parts = np.full(table.n_ratings, TRAIN, np.uint8)
-    parts[hashes < _threshold(tested + held)] = VALID
-    parts[hashes < _threshold(tested)] = TEST
+    parts[hashes < _find_threshold(tested + held)] = VALID
+    parts[hashes < _find_threshold(tested)] = TEST
     return parts
 
 
-def _by_time(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
+def _assign_by_time(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     """Test on what comes from `test_from` on, and validate on the last time before it.
 
     So the epoch and the network are chosen by the question that the test part asks. At most half of
     the past is held back. Ratings of one moment stay together.
     """
     test_from = cast("datetime", config.test_from)
-    moments = _timestamps(table)
+    moments = cast("NDArray[np.int64]", table.timestamps)
     parts = np.where(moments < test_from.timestamp(), TRAIN, TEST).astype(np.uint8)
     included = before(table, config)
     past = np.sort(moments[included & (parts == TRAIN)])
@@ -101,12 +105,8 @@ def _by_time(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     return parts
 
 
-def _threshold(fraction: float | None) -> Any:
+def _find_threshold(fraction: float | None) -> Any:
     return np.uint64(int((fraction or 0.0) * _WHOLE))
-
-
-def _timestamps(table: RatingsTable) -> NDArray[np.int64]:
-    return cast("NDArray[np.int64]", table.timestamps)
 
 
 def _hash_ids(ids: Ids, salt: str) -> NDArray[np.uint64]:

@@ -30,6 +30,9 @@ _NO_NUMBER = ["", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "#N/A"]
 _MAX_SPREAD = 16
 _FREE_SPREAD = 1_000_000
 
+# Batches of strings have dictionaries of their own: so many are merged into one at a time.
+_MERGED = 64
+
 
 class EncodedIds(NamedTuple):
     """The ids of all ratings, `known[codes]`; `known` is sorted and without duplicates."""
@@ -75,7 +78,10 @@ def collect(batches: Iterable[dict[str, Any]]) -> dict[str, Any]:
     pieces: dict[str, list[Any]] = {}
     for batch in batches:
         for name, column in batch.items():
-            pieces.setdefault(name, []).append(_pack(column))
+            waiting = pieces.setdefault(name, [])
+            waiting.append(_pack(column))
+            if len(waiting) == _MERGED and not isinstance(waiting[0], np.ndarray):
+                pieces[name] = [_join(waiting)]
     return {name: _join(pieces.pop(name)) for name in list(pieces)}
 
 

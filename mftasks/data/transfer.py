@@ -1,6 +1,6 @@
 """Copy what a URL names into a file: over HTTP, or from this host.
 
-A source that answers and does not have the file is told apart from one that does not answer.
+A source that lacks the file raises another error than one that does not answer.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _TRANSIENT = (408, 425, 429)
 
 
 class Refused(SourceUnavailable):
-    """A source answers, and does not have the file."""
+    """A source that answers and does not have the file."""
 
 
 def fetch(url: str, path: Path, on_tick: OnTick) -> None:
-    """Write what lies at `url` (http, https or file) to `path`, reporting progress in bytes.
+    """Write what is at `url` (http, https or file) to `path`, and report progress in bytes.
 
     Raises `Refused` if the file is not there, `SourceUnavailable` if nobody answers, and
     `ChecksumMismatch` if fewer bytes arrive than were announced.
@@ -41,7 +41,7 @@ def fetch(url: str, path: Path, on_tick: OnTick) -> None:
         return
     try:
         with (
-            _client(url) as client,
+            _open_client(url) as client,
             client.stream("GET", hide_password(url)) as response,
         ):
             _refuse_status(response)
@@ -53,7 +53,7 @@ def fetch(url: str, path: Path, on_tick: OnTick) -> None:
         raise SourceUnavailable(str(error) or type(error).__name__) from error
 
 
-def _client(url: str) -> httpx.Client:
+def _open_client(url: str) -> httpx.Client:
     """Return a client that logs in as `url` says; httpx would log a password in the URL."""
     given = httpx.URL(url)
     return httpx.Client(
@@ -90,7 +90,7 @@ def copy(uri: str, path: Path, on_tick: OnTick, roots: str = "") -> None:
         raise Refused(f"file of the host {host!r}; only this worker's own files can be read")
     _refuse_outside(Path(origin), roots)
     try:
-        # Opening a pipe waits for its writer, unless told not to.
+        # Without O_NONBLOCK, opening a pipe would wait for its writer.
         file = os.fdopen(os.open(origin, os.O_RDONLY | os.O_NONBLOCK), "rb")
     except (OSError, ValueError) as error:
         raise Refused(f"{getattr(error, 'strerror', None) or error}: {quote(origin)}") from error

@@ -61,7 +61,7 @@ def _fetch_release(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnTi
             return known
     with workspace.cache.open_folder(".download-") as folder:
         base = workspace.settings.movielens_url
-        served = sources.fetch_first(sources.sources_of(dataset, base), folder, on_tick)
+        served = sources.fetch_first(sources.list_sources(dataset, base), folder, on_tick)
         ratings = _put_ratings(workspace, served.ratings)
         ref = DatasetRef(
             name=dataset.name,

@@ -167,7 +167,7 @@ def _find_valid_from(table: RatingsTable, rows: Rows, config: SplitConfig) -> da
 def _number(ids: EncodedIds, train: NDArray[np.intp]) -> tuple[Positions, Ids]:
     """Return the vocabulary row of each id, and the vocabulary.
 
-    The ids that training lacks count down from -1, so that they can be told apart.
+    The ids that training lacks count down from -1, so that they stay distinct.
     """
     seen = np.bincount(ids.codes[train], minlength=len(ids.known)) > 0
     rows = np.where(seen, np.cumsum(seen) - 1, -np.cumsum(~seen)).astype(np.int32)

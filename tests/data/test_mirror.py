@@ -27,7 +27,7 @@ def hundred_k(base: str, rows: list[movielens.Row]) -> dict[str, sources.Source]
     """Return the sources of an ml-100k that has these few rows."""
     sha256 = hashlib.sha256(movielens.ratings("tab", rows)).hexdigest()
     known = catalog.find("ml-100k")._replace(archive_md5=None, ratings_sha256=sha256)
-    return sources.sources_of(known, base)
+    return sources.list_sources(known, base)
 
 
 def test_the_mirror_serves_ml_100k_where_the_first_source_does_not(
@@ -63,6 +63,6 @@ def test_only_ml_100k_has_a_mirror():
     mirrored = [
         name
         for name, dataset in catalog.DATASETS.items()
-        if len(sources.sources_of(dataset, "https://example.org")) > 1
+        if len(sources.list_sources(dataset, "https://example.org")) > 1
     ]
     assert mirrored == ["ml-100k"]

@@ -24,7 +24,7 @@ def md5(data: bytes) -> str:
 
 def latest(site: Web, *answers: Answer) -> dict[str, sources.Source]:
     site.serve("/ml-latest-small.zip", *answers)
-    return sources.sources_of(catalog.find("ml-latest-small"), site.base)
+    return sources.list_sources(catalog.find("ml-latest-small"), site.base)
 
 
 ZIP = movielens.archive(catalog.find("ml-latest-small"), movielens.ROWS)
@@ -50,7 +50,7 @@ def test_a_zip_is_fetched_from_a_folder(tmp_path: Path):
     (tmp_path / "my zips").mkdir()
     (tmp_path / "my zips" / "ml-latest-small.zip").write_bytes(ZIP)
     base = (tmp_path / "my zips").as_uri() + "/"
-    served = fetch(sources.sources_of(catalog.find("ml-latest-small"), base), tmp_path)
+    served = fetch(sources.list_sources(catalog.find("ml-latest-small"), base), tmp_path)
     assert served.source == f"{base}ml-latest-small.zip"
 
 
@@ -102,7 +102,7 @@ def test_a_zip_with_another_md5_than_the_published_one_is_refused(site: Web, tmp
     known = catalog.find("ml-latest-small")._replace(archive_md5="0" * 32)
     site.serve(ONE_KEY, WHOLE)
     with pytest.raises(ChecksumMismatch, match=f"has md5 {md5(ZIP)}, but 0{{32}} was expected"):
-        fetch(sources.sources_of(known, site.base), tmp_path)
+        fetch(sources.list_sources(known, site.base), tmp_path)
     assert len(site.asked) == 2
 
 
@@ -111,11 +111,11 @@ def test_the_md5_of_ml_32m_is_read_beside_its_zip(site: Web, tmp_path: Path):
     data = movielens.archive(dataset, movielens.ROWS)
     site.serve("/ml-32m.zip", Answer(data))
     site.serve("/ml-32m.zip.md5", Answer(f"MD5 (ml-32m.zip) = {md5(data)}\n".encode()))
-    assert fetch(sources.sources_of(dataset, site.base), tmp_path).ratings.exists()
+    assert fetch(sources.list_sources(dataset, site.base), tmp_path).ratings.exists()
     site.serve("/ml-32m.zip.md5", Answer(f"{'1' * 32}  ml-32m.zip\n".encode()))
     with pytest.raises(ChecksumMismatch, match=r"but 1{32} was expected"):
         sources.fetch_first(
-            sources.sources_of(dataset, site.base), tmp_path / "into", progress.silent
+            sources.list_sources(dataset, site.base), tmp_path / "into", progress.silent
         )
 
 
@@ -123,7 +123,7 @@ def test_a_zip_whose_md5_cannot_be_had_is_not_used(site: Web, tmp_path: Path):
     dataset = catalog.find("ml-32m")
     site.serve("/ml-32m.zip", Answer(movielens.archive(dataset, movielens.ROWS)))
     with pytest.raises(SourceUnavailable, match="HTTP 404"):
-        fetch(sources.sources_of(dataset, site.base), tmp_path)
+        fetch(sources.list_sources(dataset, site.base), tmp_path)
 
 
 def test_a_dead_server_is_a_reason(tmp_path: Path):
@@ -131,7 +131,7 @@ def test_a_dead_server_is_a_reason(tmp_path: Path):
         unused.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(SourceUnavailable, match="Connection refused"):
-            fetch(sources.sources_of(catalog.find("ml-latest"), base), tmp_path)
+            fetch(sources.list_sources(catalog.find("ml-latest"), base), tmp_path)
 
 
 def test_a_server_that_hangs_up_is_asked_again(tmp_path: Path):
@@ -149,7 +149,7 @@ def test_a_server_that_hangs_up_is_asked_again(tmp_path: Path):
         hanging_up.start()
         base = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(SourceUnavailable):
-            fetch(sources.sources_of(catalog.find("ml-latest"), base), tmp_path)
+            fetch(sources.list_sources(catalog.find("ml-latest"), base), tmp_path)
         server.shutdown(socket.SHUT_RDWR)
         hanging_up.join()
         assert len(asked) == sources.PASSES
@@ -159,12 +159,12 @@ def test_a_server_that_hangs_up_is_asked_again(tmp_path: Path):
 def test_an_address_that_cannot_be_is_refused_at_once(tmp_path: Path, base: str, monkeypatch):
     monkeypatch.setattr(sources, "FIRST_WAIT_SECONDS", 100)
     with pytest.raises(SourceUnavailable, match="http, https or file"):
-        fetch(sources.sources_of(catalog.find("ml-latest"), base), tmp_path)
+        fetch(sources.list_sources(catalog.find("ml-latest"), base), tmp_path)
 
 
 def test_a_folder_without_the_zip_is_a_reason(tmp_path: Path):
     with pytest.raises(SourceUnavailable, match=r"No such file or directory: .*ml-latest\.zip"):
-        fetch(sources.sources_of(catalog.find("ml-latest"), tmp_path.as_uri()), tmp_path)
+        fetch(sources.list_sources(catalog.find("ml-latest"), tmp_path.as_uri()), tmp_path)
 
 
 def test_a_password_of_a_mirror_is_used_and_never_shown(
@@ -174,7 +174,7 @@ def test_a_password_of_a_mirror_is_used_and_never_shown(
     site.serve("/ml-latest.zip", Answer(status=404))
     secret = site.base.replace("http://", "http://reader:p%40ss@")
     with pytest.raises(SourceUnavailable) as caught:
-        fetch(sources.sources_of(catalog.find("ml-latest"), secret), tmp_path)
+        fetch(sources.list_sources(catalog.find("ml-latest"), secret), tmp_path)
     assert site.authorizations == ["Basic " + base64.b64encode(b"reader:p@ss").decode()]
     seen = str(caught.value) + caplog.text
     assert f"{site.base}/ml-latest.zip: HTTP 404" in seen
@@ -185,5 +185,5 @@ def test_a_password_of_a_mirror_is_used_and_never_shown(
 def test_what_a_mirror_with_a_password_served_is_recorded_without_it(site: Web, tmp_path: Path):
     site.serve(ONE_KEY, WHOLE)
     secret = site.base.replace("http://", "http://reader:secret@")
-    served = fetch(sources.sources_of(catalog.find("ml-latest-small"), secret), tmp_path)
+    served = fetch(sources.list_sources(catalog.find("ml-latest-small"), secret), tmp_path)
     assert served.source == site.base + ONE_KEY
