@@ -29,10 +29,10 @@ QUIET_SECONDS = 2.0
 
 
 class Tick(Record, frozen=True, kw_only=True):
-    """How far a piece of work is; `epoch` is what a training has just learned.
+    """How far a piece of work is; `epoch` has the figures of the one that has just ended.
 
     `seconds_left` is an estimate from the epochs so far; `gpus` are those that the training leased.
-    `waiting_for` says which devices it waits for, and who holds them; `failed_checkpoints` counts
+    `waiting_for` names the devices that it waits for and who holds them; `failed_checkpoints` counts
     those that could not be stored since the process began.
     """
 
@@ -62,19 +62,17 @@ def describe(tick: Tick) -> str:
         return f"{tick.work}: waits for {tick.waiting_for}"
     if tick.unit == "bytes":
         return f"{tick.work}: {decimal(tick.done)} of {decimal(tick.total)}"
-    text = f"{tick.work}: {tick.unit.rstrip('s')} {tick.done} of {tick.total}"
-    if tick.epoch is None:
-        return text
-    valid = "" if tick.epoch.valid_rmse is None else f", valid RMSE {tick.epoch.valid_rmse:.4f}"
-    return (
-        f"{text}, train RMSE {tick.epoch.train_rmse:.4f}{valid}, "
-        f"{tick.epoch.ratings_per_second:,.0f} ratings/s{_describe_rest(tick)}"
-    )
-
-
-def _describe_rest(tick: Tick) -> str:
-    left = "" if tick.seconds_left is None else f", {tick.seconds_left:.0f} s left"
-    return left if tick.device is None else f"{left}, on {tick.device}"
+    parts = [f"{tick.work}: {tick.unit.rstrip('s')} {tick.done} of {tick.total}"]
+    if tick.epoch is not None:
+        parts.append(f"train RMSE {tick.epoch.train_rmse:.4f}")
+        if tick.epoch.valid_rmse is not None:
+            parts.append(f"valid RMSE {tick.epoch.valid_rmse:.4f}")
+        parts.append(f"{tick.epoch.ratings_per_second:,.0f} ratings/s")
+        if tick.seconds_left is not None:
+            parts.append(f"{tick.seconds_left:.0f} s left")
+        if tick.device is not None:
+            parts.append(f"on {tick.device}")
+    return ", ".join(parts)
 
 
 def parse(line: str) -> Tick | None:

@@ -62,7 +62,7 @@ class RatingsTable(NamedTuple):
         """Return where the rating at `row` is in its file, as a message shows it."""
         if self.n_header_lines is None:
             return f"row {row + 1:,}"
-        return f"line {row + 1 + self.n_header_lines:,}"
+        return f"line {row + 1 + self.n_header_lines}"
 
     def pair_keys(self) -> NDArray[np.int64]:
         """Return one number for each rating, equal for equal pairs, ordered by user and item."""
