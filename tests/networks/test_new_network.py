@@ -68,8 +68,8 @@ def build(sizes: Any, params: Params, *, lazy: bool) -> Any:
 FORM = """
 import json, sys
 import movielens_mf
-field = movielens_mf.dag.params.get_param(sys.argv[1])
-print(json.dumps({"description": field.description, **field.schema}))
+fields = [movielens_mf.dag.params.get_param(name) for name in sys.argv[1:]]
+print(json.dumps([{"description": each.description, **each.schema} for each in fields]))
 print(json.dumps([sorted(movielens_mf.dag.task_ids), movielens_mf.dag.doc_md]))
 """
 
@@ -118,20 +118,20 @@ def plan(run: Run, run_id: str, *given: str) -> subprocess.CompletedProcess[str]
     return run("-m", "mftasks", "plan", "--run-id", run_id, *sets)
 
 
-def form(run: Run, parameter: str) -> tuple[dict[str, Any], list[str], str]:
-    shown = run("-c", FORM, parameter)
+def form(run: Run, *parameters: str) -> tuple[list[dict[str, Any]], list[str], str]:
+    shown = run("-c", FORM, *parameters)
     assert shown.returncode == 0, shown.stderr
-    field, tasks = shown.stdout.strip().splitlines()[-2:]
-    return json.loads(field), *json.loads(tasks)
+    fields, tasks = shown.stdout.strip().splitlines()[-2:]
+    return json.loads(fields), *json.loads(tasks)
 
 
 def test_its_parameter_is_in_the_trigger_form_with_its_bounds(run: Run) -> None:
-    field, tasks, _ = form(run, "temperature")
+    (field, factors), tasks, _ = form(run, "temperature", "factors")
     assert field["description"] == "What inner products are cooled by. Empty: 2 for ncf."
     assert (field["title"], field["section"]) == ("Temperature", "Network")
     assert (field["type"], field["minimum"], field["maximum"]) == (["number", "null"], 0.5, 4)
     assert {"train_ncf", "evaluate_ncf"} <= set(tasks)
-    assert "8 for ncf" in form(run, "factors")[0]["description"]
+    assert "8 for ncf" in factors["description"]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_files_that_are_broken_are_named_and_the_others_train(run: Run, product:
     try:
         planned = plan(run, "broken")
         refused = plan(run, "refused", 'networks=["broken0"]')
-        field, tasks, doc = form(run, "networks")
+        [field], tasks, doc = form(run, "networks")
     finally:
         for file in files:
             file.unlink()
