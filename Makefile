@@ -10,8 +10,8 @@ export PYTHON CONF
 export PYTHONPATH := .:plugins
 
 PY := .venv/bin/python
-# Tests of different files run beside one another, in the order of tests/conftest.py.
-BESIDE := --dist loadfile --no-loadscope-reorder
+# Tests of three files at a time, as many wait for a server; in the order of tests/conftest.py.
+BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 STACK := $(PY) -m mf_airflow.embedded
 
 .PHONY: run up down test quick check test-bare fix bench chaos lock audit help install install-dev install-test env test-images
@@ -26,10 +26,10 @@ down: install ## Stop the stack that `make up` or `make run` started
 	@exec $(STACK) down
 
 test: install-test check ## Lint, types, import rules, and all tests that need no special hardware
-	@$(PY) -m pytest $(BESIDE) -n 3
+	@$(PY) -m pytest $(BESIDE)
 
 quick: install-test check ## Lint, types, import rules, and all tests that start no server: 90 s
-	@$(PY) -m pytest $(BESIDE) -n 2 -m "not server and not slow"
+	@$(PY) -m pytest $(BESIDE) -m "not server and not slow"
 
 check: install-dev ## Lint, types and import rules
 	@.venv/bin/ruff check .

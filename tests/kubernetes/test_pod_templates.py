@@ -139,40 +139,37 @@ def test_images_users_and_folders_are_those_of_the_compose_file(template: dict[s
         assert mount["mountPath"] in compose
 
 
+# What the scheduler gets of the DAG file, with the variable and without.
 PARSE = """
-import json
+import importlib, json, os
 from airflow.serialization.serialized_objects import DagSerialization
 import movielens_mf
-dag = DagSerialization.to_dict(movielens_mf.dag)["dag"]
-tasks = [task["__var"] for task in dag["tasks"]]
-print("PARSED", json.dumps({task["task_id"]: task.get("executor_config") for task in tasks}))
+def configs():
+    tasks = [task["__var"] for task in DagSerialization.to_dict(movielens_mf.dag)["dag"]["tasks"]]
+    return {task["task_id"]: task.get("executor_config") for task in tasks}
+named = configs()
+del os.environ["MF_GPU_POD_TEMPLATE"]
+importlib.reload(movielens_mf)
+print("PARSED", json.dumps([named, configs()]))
 """
 
 
-def executor_configs(**variables: str) -> dict[str, Any]:
-    """Return each task's executor_config as the scheduler gets it."""
-    environment = {
-        name: value for name, value in os.environ.items() if name != "MF_GPU_POD_TEMPLATE"
+def test_trainings_and_they_alone_get_the_template_that_a_variable_names(tmp_path: Path) -> None:
+    places = (str(ROOT / name) for name in (".", "plugins", "dags"))
+    variables = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "MF_GPU_POD_TEMPLATE": str(GPU),
+        "PYTHONPATH": os.pathsep.join(places),
     }
-    environment["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
-    environment["PYTHONPATH"] = os.pathsep.join(
-        str(ROOT / name) for name in (".", "plugins", "dags")
-    )
+    command = [sys.executable, "-c", PARSE]
     parsed = subprocess.run(
-        [sys.executable, "-c", PARSE],
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        check=False,
+        command, env=os.environ | variables, capture_output=True, text=True, check=False
     )
     assert parsed.returncode == 0, parsed.stderr
-    return json.loads(parsed.stdout.partition("PARSED ")[2])
-
-
-def test_trainings_and_they_alone_get_the_template_that_a_variable_names(tmp_path: Path) -> None:
-    named = executor_configs(AIRFLOW_HOME=str(tmp_path), MF_GPU_POD_TEMPLATE=str(GPU))
+    named, unnamed = json.loads(parsed.stdout.partition("PARSED ")[2])
     trainings = {f"train_{name}" for name in networks.names()}
     assert {task for task, config in named.items() if config} == trainings
     for task in trainings:
         assert str(GPU) in json.dumps(named[task])
-    assert not any(executor_configs(AIRFLOW_HOME=str(tmp_path)).values())
+    assert not any(unnamed.values())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from mftasks.plots import page
 from mftasks.records import Report
 from tests.finished_run import evaluated_run, gather_report
 
@@ -18,3 +19,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
 @pytest.fixture
 def run(runs: dict[str, Report]) -> Report:
     return runs["default"]
+
+
+@pytest.fixture(scope="module")
+def drawn(runs: dict[str, Report]) -> str:
+    """Give the report's page as it is."""
+    return page.report(runs["default"]).decode()

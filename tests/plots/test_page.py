@@ -39,26 +39,25 @@ def test_networks_are_listed_in_the_order_that_chose_the_best(run: Report) -> No
     assert "validation RMSE</th>" in shown
 
 
-def test_warnings_head_the_report(run: Report) -> None:
-    assert "Warning" not in page_of(run)
+def test_warnings_head_the_report(run: Report, drawn: str) -> None:
+    assert "Warning" not in drawn
     split = msgspec.structs.replace(run.split, warnings=("98% <of> the test part",))
     evaluations = tuple(
         msgspec.structs.replace(one, rmse_interval=None, gain=None) for one in run.evaluations
     )
     doubtful = msgspec.structs.replace(run, split=split, evaluations=evaluations)
-    drawn = page_of(doubtful)
-    head = drawn[: drawn.index("The networks compared")]
+    head, _, _ = page_of(doubtful).partition("The networks compared")
     assert "<b>Warning</b> 98% &lt;of&gt; the test part." in head
     assert "too few users took part for intervals" in head
 
 
-def test_known_and_new_pairs_are_shown_apart_with_their_number(run: Report) -> None:
-    assert "Known and new users" not in page_of(run)
+def test_known_and_new_pairs_are_shown_apart_with_their_number(run: Report, drawn: str) -> None:
+    assert "Known and new users" not in drawn
     groups = (
         Group(label="known", n_ratings=1_234, rmse=0.71),
         Group(label="new user", n_ratings=56, rmse=1.23),
     )
     evaluations = tuple(msgspec.structs.replace(one, by_novelty=groups) for one in run.evaluations)
-    drawn = page_of(msgspec.structs.replace(run, evaluations=evaluations))
-    assert '<th scope="row">known</th><td>1,234</td><td>0.7100</td><td>0.7100</td>' in drawn
-    assert '<th scope="row">new user</th><td>56</td><td>1.2300</td>' in drawn
+    shown = page_of(msgspec.structs.replace(run, evaluations=evaluations))
+    assert '<th scope="row">known</th><td>1,234</td><td>0.7100</td><td>0.7100</td>' in shown
+    assert '<th scope="row">new user</th><td>56</td><td>1.2300</td>' in shown
