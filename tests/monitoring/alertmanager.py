@@ -17,7 +17,7 @@ START = Path(__file__).parents[2] / "docker" / "alertmanager" / "start"
 
 @contextlib.contextmanager
 def running(folder: Path, **notify: str) -> Iterator[str]:
-    """Give the address of an Alertmanager that tells people as `notify` says."""
+    """Give the address of an Alertmanager that sends alerts to the addresses in `notify`."""
     for name in ("bin", "data", "run"):
         (folder / name).mkdir(parents=True)
     (folder / "bin" / "alertmanager").symlink_to(programs.path("prometheus-alertmanager"))

@@ -32,7 +32,7 @@ GLOB = re.compile(r"(\*|[a-zA-Z_][\w-]*)(\.(\*|[\w-]+))*")
 
 
 class Mapping(msgspec.Struct, forbid_unknown_fields=True):
-    """Hold one entry of the mappings; keys that are unknown here are refused."""
+    """One entry of the mappings; unknown keys are refused."""
 
     match: str
     name: str
@@ -54,7 +54,7 @@ class Mapping(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Exporter:
-    """Hold all series by name and labels; `refused` are the lines that could not be understood."""
+    """All series by name and labels; `refused` are the lines that could not be parsed."""
 
     def __init__(self, mappings: Path) -> None:
         read = yaml.safe_load(mappings.read_text())
@@ -92,10 +92,10 @@ class Exporter:
         if mapping.action == "drop":
             return
         self.used.add(f"{mapping.match} {kind}")
-        made = {label: _filled(value, match) for label, value in mapping.labels.items()}
+        made = {label: _fill(value, match) for label, value in mapping.labels.items()}
         labels = frozenset((tags | made).items())
         assert all(LABEL.fullmatch(label) for label, _ in labels), labels
-        series = (re.sub(r"\W", "_", _filled(mapping.name, match)), labels)
+        series = (re.sub(r"\W", "_", _fill(mapping.name, match)), labels)
         assert self.kinds.setdefault(series[0], kind) == kind, series
         self._add(series, kind, number)
 
@@ -120,7 +120,7 @@ class Exporter:
 
 
 class Running(msgspec.Struct):
-    """Hold a running exporter with its ports."""
+    """A running exporter with its ports."""
 
     exporter: Exporter
     udp_port: int
@@ -159,5 +159,5 @@ def running(
         yield Running(exporter, udp.server_address[1], http.server_port)
 
 
-def _filled(template: str, match: re.Match[str]) -> str:
+def _fill(template: str, match: re.Match[str]) -> str:
     return re.sub(r"\$\{?(\d+)\}?", lambda number: match[int(number[1])], template)

@@ -38,7 +38,7 @@ class Prometheus:
         return list(self.client.get("/api/v1/targets").json()["data"]["activeTargets"])
 
     def is_ready(self) -> bool:
-        """Say whether it answers."""
+        """Return whether it answers."""
         try:
             return self.client.get("/-/ready").is_success
         except httpx.TransportError:

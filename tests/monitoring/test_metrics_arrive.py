@@ -1,12 +1,11 @@
-"""From Airflow's own client over the mappings into a real Prometheus, and to every query of ours.
+"""Every metric, from Airflow's own client through the mappings into a real Prometheus, and every query of it.
 
-statsd-exporter cannot be had here: `exporter.py` stands in for it, with the same mappings. All else is
-real: Airflow's metrics with the settings that are shipped, the client, Prometheus, the rules.
+No package has statsd-exporter: `exporter.py` stands in for it, with the same mappings. Everything else is real:
+Airflow's client with the settings that are shipped, Prometheus, the rules.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -14,27 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
-from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 from airflow.sdk._shared.observability.metrics.metrics_registry import MetricsRegistry
-from airflow.sdk.configuration import conf
-from airflow.sdk.observability import stats
-from airflow.sdk.observability.metrics import stats_utils
 
-from mf_airflow.monitoring import gauges
-from mf_airflow.monitoring.ticks import Monitor
-from mftasks.errors import InvalidDataset, StoreUnavailable
-from mftasks.progress import Tick
-from mftasks.records import DagRun, EpochMetrics, Evaluation, GpuUse, Manifest, Profile
-from mftasks.store import keys
-from tests import finished_run
-from tests.finished_run import NETWORKS, RUN
-from tests.mf_airflow.state_store import StateStore
-from tests.monitoring import exporter, prometheus
+from tests.monitoring import exporter, prometheus, sender
 from tests.monitoring.exporter import Exporter
 from tests.monitoring.prometheus import Prometheus
+from tests.monitoring.sender import COUNTED, GAUGED, TIMED
 from tests.waiting import wait
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -52,39 +38,10 @@ QUERIES = {
 }
 SELECTOR = re.compile(r"\b((?:mf_|mf:|airflow_|up\b|ALERTS\b)[\w:]*(?:\{[^}]*\})?)")
 
-# What Airflow 3.3.2 sends of itself, as its source sends it, where the rules and the dashboard need it.
-TASK = {"dag_id": "movielens_mf", "task_id": "train_mlp"}
-GPU_TASK = {**TASK, "queue": "gpu"}
-RUN_TAGS = {"dag_id": "movielens_mf", "run_type": "scheduled"}
-COUNTED: dict[str, dict[str, str]] = {
-    "scheduler_heartbeat": {},
-    "dag_processor_heartbeat": {},
-    "triggerer_heartbeat": {},
-    "task_instances_without_heartbeats_killed": TASK,
-    "deadline_alerts.deadline_missed": {
-        "dag_id": "movielens_mf",
-        "dagrun_id": "scheduled__2026-11-29T00:00:00+00:00",
-    },
-}
-GAUGED: dict[str, dict[str, str]] = {
-    "scheduler.dagruns.running": {},
-    "dag_processing.import_errors": {},
-    "ti.queued": GPU_TASK,
-    "ti.running": GPU_TASK,
-    "ti.scheduled": GPU_TASK,
-    "pool.open_slots": {"pool_name": "gpu"},
-    "pool.running_slots": {"pool_name": "gpu"},
-    "pool.queued_slots": {"pool_name": "gpu"},
-}
-TIMED: dict[str, dict[str, str]] = {
-    "dagrun.duration.success": RUN_TAGS,
-    "dagrun.duration.failed": RUN_TAGS,
-}
-
 
 @dataclass(frozen=True)
 class Monitored:
-    """Hold what everything was sent to."""
+    """Where everything was sent to."""
 
     exporter: Exporter
     prometheus: Prometheus
@@ -96,11 +53,11 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
     folder = tmp_path_factory.mktemp("prometheus")
     with (
         exporter.running(DOCKER / "statsd" / "mappings.yaml") as stand_in,
-        sending_to(stand_in.udp_port),
+        sender.sending_to(stand_in.udp_port),
         prometheus.running(folder, f"127.0.0.1:{stand_in.http_port}") as server,
     ):
-        send_airflows()
-        send_ours(tmp_path_factory.mktemp("run"))
+        sender.send_airflows()
+        sender.send_own(tmp_path_factory.mktemp("run"))
         wait(
             lambda: server.query(
                 "mf:published_rmse and count_over_time(mf:published_rmse[1h]) > 4"
@@ -111,87 +68,7 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
         yield Monitored(stand_in.exporter, server)
 
 
-@contextlib.contextmanager
-def sending_to(port: int) -> Iterator[None]:
-    """Have Airflow send its metrics with the settings that are shipped, but to this port."""
-    lines = (DOCKER / "statsd" / "airflow.env").read_text().splitlines()
-    shipped = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    here = {
-        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
-        "AIRFLOW__METRICS__STATSD_PORT": str(port),
-    }
-    assert shipped.keys() >= here.keys()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (shipped | here).items():
-            patch.setenv(name, value)
-        backend = stats_utils.get_stats_factory()()
-        stats.initialize(
-            factory=lambda: backend,
-            export_legacy_names=conf.getboolean("metrics", "legacy_names_on"),
-        )
-        try:
-            yield
-        finally:
-            stats.initialize(factory=NoStatsLogger, export_legacy_names=True)
-            backend.statsd.close()
-
-
-def send_airflows() -> None:
-    for name, tags in COUNTED.items():
-        stats.incr(name, tags=tags)
-    for name, tags in GAUGED.items():
-        stats.gauge(name, 1.0, tags=tags)
-    for name, tags in TIMED.items():
-        stats.timing(name, 90_000, tags=tags)
-    stats.timing("scheduler.scheduler_loop_duration", 1)  # of no use here: it is dropped
-
-
-def send_ours(folder: Path) -> None:
-    """Send each metric of ours, by what sends it in a run, of records that a run wrote."""
-    run = finished_run.published_run(folder)
-    gauges.emit(run.read(keys.run(RUN, "profile.json"), Profile))
-    for network in NETWORKS:
-        gauges.emit(run.read(keys.network(RUN, network, "evaluation.json"), Evaluation), "films")
-        monitor = Monitor({"task_state_store": StateStore()}, network)
-        monitor.take(tick(network))
-        monitor.report_wait("device", "1 of 1 devices")
-    scheduled = DagRun(dag_id="movielens_mf", run_id="scheduled__2026-11-29T00:00:00+00:00")
-    manifest = run.read(keys.run(RUN, "manifest.json"), Manifest)
-    gauges.emit(msgspec.structs.replace(manifest, dag_run=scheduled))
-    for error in (StoreUnavailable("no answer"), InvalidDataset("a and b", n_rules=2)):
-        with contextlib.suppress(type(error)), gauges.watching("validate"):
-            raise error
-
-
-def tick(network: str) -> str:
-    epoch = EpochMetrics(
-        epoch=3,
-        train_rmse=0.9,
-        valid_rmse=0.95,
-        learning_rate=0.01,
-        seconds=6.0,
-        ratings_per_second=5e4,
-    )
-    gpu = GpuUse(
-        device="NVIDIA A100-SXM4-40GB (GPU-3f1c2a)",
-        memory_used_bytes=1,
-        memory_total_bytes=4,
-        utilization=0.5,
-    )
-    told = Tick(
-        work=f"train {network}",
-        done=3,
-        total=9,
-        unit="epochs",
-        epoch=epoch,
-        seconds_left=12.0,
-        peak_rss_bytes=200_000_000,
-        gpus=(gpu,),
-    )
-    return msgspec.json.encode(told).decode()
-
-
-def filled(expression: str) -> str:
+def fill_in(expression: str) -> str:
     """Return a query of the dashboard as Grafana asks it."""
     return expression.replace("$dataset", "films").replace("$network", "mlp")
 
@@ -251,7 +128,7 @@ def test_airflows_metrics_are_called_as_in_its_source(name: str) -> None:
 
 @pytest.mark.parametrize("title", QUERIES)
 def test_a_query_of_the_dashboard_has_an_answer(title: str, monitored: Monitored) -> None:
-    expression = filled(QUERIES[title])
+    expression = fill_in(QUERIES[title])
     assert monitored.prometheus.query(expression), expression
     for selector in SELECTOR.findall(expression):
         assert monitored.prometheus.query(selector), selector
@@ -277,11 +154,11 @@ def test_an_alert_that_fires_says_in_words_what_is_wrong(monitored: Monitored) -
 
     wait(lambda: len(firing()) == 5, 20, firing)
     assert firing() == {
-        "TaskLost": "train_mlp of movielens_mf was given up: its worker sent no more heartbeats",
-        "RunLate": "A run of movielens_mf was not done in time",
+        "TaskLost": "train_mlp of movielens_mf was lost: its worker sent no more heartbeats",
+        "RunLate": "A run of movielens_mf has missed its deadline",
         "RunFailed": "A run of movielens_mf failed",
-        "DataChecksFailed": "The data break 2 rules, and are not trained on",
-        "StoreFailing": "The step validate gave up on the object store",
+        "DataChecksFailed": "The data fail 2 checks, so no network was trained",
+        "StoreFailing": "The step validate failed because of the object store",
     }
 
 

@@ -1,4 +1,4 @@
-"""Prometheus's alerts reach people by a real Alertmanager; Debian's prometheus-alertmanager brings it."""
+"""Prometheus's alerts reach people through a real Alertmanager, of Debian's package prometheus-alertmanager."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.monitoring import alertmanager, exporter, prometheus
 from tests.waiting import wait
 
 MAPPINGS = Path(__file__).parents[2] / "docker" / "statsd" / "mappings.yaml"
-SUMMARY = "The data break 2 rules, and are not trained on"
+SUMMARY = "The data fail 2 checks, so no network was trained"
 WHAT_TO_DO = "Fix the data at their source"
 BAD_DATA = "airflow.mf.data.checks_failed,severity=error:2|g"
 FAILED_RUN = "airflow.dagrun.duration.failed,dag_id=movielens_mf:9000|ms"
 TO = "sender@example.org, reader@example.org"
 
 
-def test_an_alert_is_told_everywhere_and_a_failed_run_is_left_to_airflow(tmp_path: Path) -> None:
+def test_an_alert_is_sent_everywhere_and_a_failed_run_is_left_to_airflow(tmp_path: Path) -> None:
     (tmp_path / "prometheus").mkdir()
     with (
         mailbox.posts() as posts,
@@ -36,9 +36,9 @@ def test_an_alert_is_told_everywhere_and_a_failed_run_is_left_to_airflow(tmp_pat
             stand_in.exporter.take(line)
         wait(lambda: len(server.alerts()) == 2, 20, server.alerts)
         wait(lambda: bool(posts.got.keys() >= {"/hook", "/slack"} and mails.letters), 40, str)
-        told = [json.loads(posts.got[path]) for path in ("/hook", "/slack")]
-    assert [one["labels"]["alertname"] for one in told[0]["alerts"]] == ["DataChecksFailed"]
-    [attachment] = told[1]["attachments"]
+        sent = [json.loads(posts.got[path]) for path in ("/hook", "/slack")]
+    assert [one["labels"]["alertname"] for one in sent[0]["alerts"]] == ["DataChecksFailed"]
+    [attachment] = sent[1]["attachments"]
     assert attachment["title"] == SUMMARY
     assert WHAT_TO_DO in attachment["text"]
     [letter] = mails.letters
@@ -55,7 +55,7 @@ def _everywhere(posts: Posts, mails: Mails) -> dict[str, str]:
     }
 
 
-def configured(folder: Path, **notify: str) -> tuple[dict[str, str], str]:
+def configure(folder: Path, **notify: str) -> tuple[dict[str, str], str]:
     """Return how mails are sent, and what the script says; Alertmanager has accepted it all."""
     with alertmanager.running(folder, **notify):
         path = folder / "run" / "alertmanager.yaml"
@@ -65,8 +65,8 @@ def configured(folder: Path, **notify: str) -> tuple[dict[str, str], str]:
     return mail, (folder / "log").read_text()
 
 
-def test_nobody_is_told_by_default(tmp_path: Path) -> None:
-    assert configured(tmp_path)[0] == {}
+def test_nobody_is_notified_by_default(tmp_path: Path) -> None:
+    assert configure(tmp_path)[0] == {}
 
 
 @pytest.mark.parametrize(
@@ -80,19 +80,19 @@ def test_nobody_is_told_by_default(tmp_path: Path) -> None:
 def test_a_password_is_sent_under_tls_alone(
     tmp_path: Path, server: str, host: str, tls: bool
 ) -> None:
-    mail, _ = configured(tmp_path, MF_NOTIFY_EMAIL=TO, MF_NOTIFY_SMTP=server)
+    mail, _ = configure(tmp_path, MF_NOTIFY_EMAIL=TO, MF_NOTIFY_SMTP=server)
     assert (mail["smarthost"], mail["require_tls"]) == (host, tls)
     login = ("us@er", "p'a\\ss:wé") if "@" in server else ("", "")
     assert (mail["auth_username"], mail["auth_password"]) == login
 
 
 @pytest.mark.parametrize(
-    ("server", "said"),
-    [("smtps://mail.example.org:2465", "on port 465 only"), ("mail:25", "neither smtp:// nor")],
+    ("server", "complaint"),
+    [("smtps://mail.example.org:2465", "on port 465 only"), ("mail:25", "must begin with smtp://")],
 )
-def test_what_it_cannot_send_mail_by_is_said_and_stops_nothing_else(
-    tmp_path: Path, server: str, said: str
+def test_an_unusable_mail_server_is_named_and_stops_nothing_else(
+    tmp_path: Path, server: str, complaint: str
 ) -> None:
-    mail, log = configured(tmp_path, MF_NOTIFY_EMAIL=TO, MF_NOTIFY_SMTP=server)
+    mail, log = configure(tmp_path, MF_NOTIFY_EMAIL=TO, MF_NOTIFY_SMTP=server)
     assert mail == {}
-    assert said in log
+    assert complaint in log
