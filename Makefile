@@ -47,8 +47,8 @@ fix: install-dev ## Correct formatting and imports
 bench: install ## Measure the trainer against the notebook's loop; writes output/bench.json
 	@$(PY) -m benchmarks
 
-chaos: install-dev ## Hurt docker-compose.yaml at work in every way, without Docker, as root, and write the tables in ARCHITECTURE.md; 30 min
-	@MF_WRITE_TABLE=ARCHITECTURE.md $(PY) -m pytest -m "" tests/deployment/test_trainings.py tests/deployment/test_services.py
+chaos: install-dev ## Inject faults into docker-compose.yaml at work, without Docker, as root, and write the tables of their effects; 30 min
+	@MF_WRITE_TABLE=$(firstword $(wildcard docs/when-something-fails.md ARCHITECTURE.md)) $(PY) -m pytest -m "" tests/deployment/faults
 
 lock: ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt
 	@tools/lock
@@ -73,7 +73,7 @@ env: ## Write .env and the secrets that docker-compose.yaml runs on; once
 
 test-images: install-dev ## Build the images by Buildah, without Docker, as root, and try what is in them; downloads 3 GB; 10 min
 	@tools/debian images
-	@$(PY) -m pytest -m slow tests/docker/test_images.py
+	@$(PY) -m pytest -m slow tests/docker/images
 
 # What works on a deployment with Docker from time to time; docs/operations.md. FOLDER=backups/monday names a backup.
 OPERATIONS := docker compose -f docker-compose.yaml -f docker/operations.yaml run --rm operations

@@ -19,7 +19,7 @@ import pytest
 STARTERS = (
     "mf_airflow.embedded.process.Process",
     "playwright.sync_api.sync_playwright",
-    "tests.deployment.container.Container",
+    "tests.deployment.engine.container.Container",
 )
 HELPERS = ("tests.", "mf_airflow.embedded.")
 PROGRAMS = {

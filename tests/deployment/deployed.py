@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from mf_airflow.embedded.environment import USER
 from mf_airflow.embedded.process import free_ports
 from mf_airflow.embedded.rest import DAG, ENDED, Airflow, RequestRefused
 from mf_airflow.embedded.seaweedfs import S3Server
-from tests.deployment import compose, logs
-from tests.deployment.compose import Deployment
-from tests.deployment.container import Container
+from tests.deployment import logs
+from tests.deployment.engine import compose, source
+from tests.deployment.engine.compose import PATIENCE_SECONDS, Deployment
+from tests.deployment.engine.container import Container
 from tests.docker import keys
 from tests.docker.keys import BUCKET
-from tests.waiting import wait
+from tests.waiting import EVERY_SECONDS, wait
 
 RATINGS = "given/ratings.csv"
 CONF: dict[str, Any] = {
@@ -51,7 +52,7 @@ def why_not() -> str:
 
 @dataclass(frozen=True)
 class Deployed:
-    """Hold what runs, where its secrets are, and a session of the user `admin`."""
+    """What runs, where its secrets are, and a session of the user `admin`."""
 
     deployment: Deployment
     secrets: Path
@@ -67,7 +68,17 @@ class Deployed:
         """Start a run."""
         self.airflow.trigger(run_id, conf)
 
-    def wait_for_end(self, run_id: str, within: float = 600) -> str:
+    def wait(self, true: Callable[[], Any], run_id: str, every: float = EVERY_SECONDS) -> float:
+        """Wait as long as a run makes progress until `true()`; return after how many seconds."""
+        return wait(
+            true,
+            PATIENCE_SECONDS,
+            lambda: self.describe(run_id),
+            every=every,
+            progress=lambda: logs.count_bytes(self.deployment.folder, run_id),
+        )
+
+    def wait_for_end(self, run_id: str) -> str:
         """Wait until a run has ended, though Airflow may not answer for a while; return how."""
         states = [""]
 
@@ -76,7 +87,7 @@ class Deployed:
                 states.append(self.airflow.run_state(run_id))
             return states[-1] in ENDED
 
-        wait(ended, within, lambda: self.said(run_id), every=CALMLY_SECONDS)
+        self.wait(ended, run_id, every=CALMLY_SECONDS)
         return states[-1]
 
     def prefix(self, run_id: str) -> str:
@@ -90,19 +101,23 @@ class Deployed:
     def hosts(self, run_id: str) -> dict[str, Container | None]:
         """Return which container ran each task of a run."""
         by_name = {each.hostname: each for each in self.deployment.containers}
+        return {task: by_name.get(name) for task, name in self.hostnames(run_id).items()}
+
+    def hostnames(self, run_id: str) -> dict[str, str]:
+        """Return the name of the host that ran each task of a run, as Airflow knows it."""
         listed = self.ask("GET", f"dagRuns/{run_id}/taskInstances")
-        return {one["task_id"]: by_name.get(one["hostname"]) for one in listed["task_instances"]}
+        return {one["task_id"]: one["hostname"] for one in listed["task_instances"]}
 
     def gpu_workers(self) -> list[Container]:
         """Return the containers that train."""
         return [each for each in self.deployment.containers if each.of == "gpu-worker"]
 
-    def said(self, run_id: str) -> str:
+    def describe(self, run_id: str) -> str:
         """Return how the tasks of a run are doing, for a person who wonders why it went wrong."""
-        told = logs.ends(self.deployment.folder, run_id)
+        ends = logs.ends(self.deployment.folder, run_id)
         with contextlib.suppress(Exception):
-            return "\n".join([*map(str, self.airflow.tasks(run_id)), told])
-        return f"{self.deployment.said(self.deployment.containers)}\n{told}"
+            return "\n".join([*map(str, self.airflow.tasks(run_id)), ends])
+        return f"{self.deployment.describe(self.deployment.containers)}\n{ends}"
 
 
 def trainings(container: Container) -> list[psutil.Process]:
@@ -119,18 +134,24 @@ def words(process: psutil.Process) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, airflow_settings: str = "", **settings: str) -> Iterator[Deployed]:
+def running(
+    folder: Path,
+    airflow_settings: str = "",
+    prepare: Callable[[Path], object] = lambda checkout: None,
+    **settings: str,
+) -> Iterator[Deployed]:
     """Run a clean copy of this checkout, with ratings in its store; GPU workers train on the CPU.
 
-    `airflow_settings` are lines for docker/airflow.env, `settings` are for .env.
+    `airflow_settings` are lines for docker/airflow.env, `settings` are for .env, and `prepare` changes the copy.
     """
-    checkout = compose.checkout(folder / "checkout")
+    checkout = source.copy(folder / "checkout")
     with (checkout / "docker" / "airflow.env").open("a") as file:
         file.write(airflow_settings)
     subprocess.run([checkout / "tools" / "env"], check=True, capture_output=True)
     [port] = free_ports(1)
     given = {"MF_UI_PORT": str(port), "MF_WORKER_QUEUES": "default"}
-    _set(checkout / ".env", COMPOSE_PROFILES="seaweedfs,gpu", **given, **settings)
+    _set(checkout / ".env", **{"COMPOSE_PROFILES": "seaweedfs,gpu"} | given | settings)
+    prepare(checkout)
     (folder / "run").mkdir()
     with (
         compose.running(checkout, folder / "run") as deployment,

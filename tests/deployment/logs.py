@@ -25,12 +25,22 @@ def attempts(folder: Path, run_id: str, task_id: str) -> list[str]:
     """
     logs = (log.read_text(errors="replace") for log in _found(folder, run_id, task_id))
     parts = (part for log in logs for part in re.split(STARTS, log) if re.match(STARTS, part))
-    return sorted(parts, key=lambda part: re.findall(r'"timestamp":"([^"]+)"', part)[0])
+    return sorted(parts, key=began)
+
+
+def began(part: str) -> str:
+    """Return the time stamp of the first line of what a process has logged."""
+    return re.findall(r'"timestamp":"([^"]+)"', part)[0]
 
 
 def text(logs: list[Path]) -> str:
     """Return all that logs say."""
     return "".join(log.read_text(errors="replace") for log in logs)
+
+
+def count_bytes(folder: Path, run_id: str) -> int:
+    """Return how much all tasks of a run have logged so far."""
+    return sum(log.stat().st_size for log in _found(folder, run_id, "*"))
 
 
 def ends(folder: Path, run_id: str) -> str:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 import yaml
 
 from mf_airflow.embedded.rest import DAG
 from mftasks import networks
-from tests.deployment import deployed, network
-from tests.deployment.container import Container
-from tests.deployment.deployed import BUCKET, Deployed, trainings, words
-from tests.deployment.service import seconds
+from tests.deployment import deployed
+from tests.deployment.deployed import BUCKET, Deployed
+from tests.deployment.engine import network
+from tests.deployment.engine.compose import PATIENCE_SECONDS
+from tests.deployment.engine.service import seconds
+from tests.deployment.watched import Watched, read_values, watch
 from tests.docker.compose import ROOT
-from tests.docker.keys import refused
+from tests.docker.keys import is_refused
 from tests.monitoring.prometheus import Prometheus
 from tests.waiting import wait
 
@@ -30,7 +29,6 @@ GPU_WORKERS = ("gpu-worker-1", "gpu-worker-2")
 HEAVY = {f"{step}_{network}" for step in ("train", "evaluate") for network in networks.names()}
 LIGHT = {"plan", "download", "validate", "split", "report", "publish"}
 LOGS_PORT = 8793
-ONE_SCRAPE_SECONDS = 40
 WRITES_AS_ITSELF = """
 from mftasks.settings import read
 from mftasks.store.workspace import Workspace
@@ -51,7 +49,7 @@ def test_every_service_gets_well_and_starts_after_those_that_it_needs(running: D
     every |= {"postgres", "redis", "seaweedfs", "prometheus", "statsd-exporter", "alertmanager"}
     assert every | {"airflow-init", "store-init"} == deployment.services.keys()
     for each in deployment.containers:
-        assert len(each.starts) == 1, deployment.said([each])
+        assert len(each.starts) == 1, deployment.describe([each])
         for name, dependency in each.service.depends_on.items():
             on = deployment.container(name)
             assert on.starts[0] < each.starts[0]
@@ -99,37 +97,10 @@ def test_the_dag_is_there_without_errors_and_the_pool_has_its_slots(running: Dep
     assert running.airflow.ask("GET", "/api/v2/pools/gpu")["slots"] == 3
 
 
-@dataclass(frozen=True)
-class Watched:
-    """Hold a run that was published: where each task ran, and what could be seen while it trained."""
-
-    hosts: dict[str, Container | None]
-    environments: dict[str, dict[str, str]]
-    commands: list[str]
-
-
 @pytest.fixture(scope="module")
 def watched(running: Deployed) -> Watched:
     """Give a run that has ended well, with trainings on each GPU worker at once."""
-    running.trigger(RUN)
-    wait(lambda: all(map(trainings, running.gpu_workers())), 120, lambda: running.said(RUN))
-    everybody = [
-        process
-        for each in running.deployment.containers
-        if each.running
-        for process in each.processes()
-    ]
-    environments = {f"{words(each)} {each.pid}": _environment(each) for each in everybody}
-    commands = [" ".join(words(each)) for each in everybody]
-    assert running.wait_for_end(RUN) == "success", running.said(RUN)
-    return Watched(running.hosts(RUN), environments, commands)
-
-
-def _environment(process: psutil.Process) -> dict[str, str]:
-    try:
-        return process.environ()
-    except psutil.Error:
-        return {}
+    return watch(running, RUN)
 
 
 def test_trainings_are_shared_by_gpu_workers_of_different_hosts(watched: Watched) -> None:
@@ -162,8 +133,8 @@ def test_the_ui_may_only_look_into_the_store(running: Deployed, watched: Watched
     ui = running.s3("ui").client()
     manifest = f"{running.prefix(RUN)}/manifest.json"
     assert ui.get_object(Bucket=BUCKET, Key=manifest)["Body"].read()
-    assert refused(ui.put_object, Bucket=BUCKET, Key=manifest, Body=b"1")
-    assert refused(ui.delete_object, Bucket=BUCKET, Key=manifest)
+    assert is_refused(ui.put_object, Bucket=BUCKET, Key=manifest, Body=b"1")
+    assert is_refused(ui.delete_object, Bucket=BUCKET, Key=manifest)
     code, said = running.deployment.container("api-server").run("python", "-c", WRITES_AS_ITSELF)
     assert code != 0
     assert "AccessDenied" in said
@@ -172,27 +143,18 @@ def test_the_ui_may_only_look_into_the_store(running: Deployed, watched: Watched
 def test_workers_may_do_nothing_outside_of_the_bucket(running: Deployed) -> None:
     worker = running.s3("worker").client()
     running.s3("admin").client().create_bucket(Bucket="others")
-    assert refused(worker.put_object, Bucket="others", Key="a", Body=b"1")
-    assert refused(worker.list_objects_v2, Bucket="others")
-    assert refused(worker.create_bucket, Bucket="more")
-    assert refused(worker.delete_bucket, Bucket=BUCKET)
+    assert is_refused(worker.put_object, Bucket="others", Key="a", Body=b"1")
+    assert is_refused(worker.list_objects_v2, Bucket="others")
+    assert is_refused(worker.create_bucket, Bucket="more")
+    assert is_refused(worker.delete_bucket, Bucket=BUCKET)
     code, said = running.deployment.container("gpu-worker").run("python", "-c", WRITES_AS_ITSELF)
     assert code == 0, said
-
-
-def _values(secrets: Path) -> dict[str, str]:
-    """Return what nobody may see, by the name of the secret."""
-    found: dict[str, str] = {}
-    for path in secrets.iterdir():
-        [*_, last] = path.read_text().split()
-        found[path.name] = last
-    return found
 
 
 def test_no_secret_is_seen_in_environments_commands_or_the_rendered_file(
     running: Deployed, watched: Watched
 ) -> None:
-    values = _values(running.secrets)
+    values = read_values(running.secrets)
     assert len(values) == 11
     assert min(map(len, values.values())) >= 32
     for name, value in values.items():
@@ -214,7 +176,7 @@ def test_no_secret_is_logged(running: Deployed, watched: Watched) -> None:
     logs = [*folder.glob("logs/*.log"), *folder.glob("host-*/logs/**/*.log")]
     assert len(logs) > len(running.deployment.services) + len(HEAVY | LIGHT)
     text = "\n".join(log.read_text(errors="replace") for log in logs)
-    for name, value in _values(running.secrets).items():
+    for name, value in read_values(running.secrets).items():
         assert value not in text, name
 
 
@@ -240,12 +202,12 @@ def test_metrics_arrive_in_prometheus(running: Deployed, watched: Watched) -> No
     def missing() -> list[str]:
         return [query for query in expected if not prometheus.query(query)]
 
-    wait(lambda: not missing(), ONE_SCRAPE_SECONDS, missing)
+    wait(lambda: not missing(), PATIENCE_SECONDS, missing, progress=missing)
     assert [one for one in prometheus.alerts() if one["state"] == "firing"] == []
     prometheus.client.close()
 
 
-def test_prometheus_reaches_who_tells_people_of_alerts(running: Deployed) -> None:
+def test_prometheus_reaches_alertmanager(running: Deployed) -> None:
     config = yaml.safe_load((ROOT / "docker" / "prometheus" / "prometheus.yaml").read_text())
     [[address]] = [
         one["static_configs"][0]["targets"] for one in config["alerting"]["alertmanagers"]
@@ -265,5 +227,5 @@ def test_no_service_needs_much_of_the_memory_that_it_may_have(running: Deployed)
 def test_all_end_when_they_are_asked_and_none_has_been_started_twice(running: Deployed) -> None:
     took = running.deployment.stop()
     for each in running.deployment.containers:
-        assert len(each.starts) == 1, running.deployment.said([each])
+        assert len(each.starts) == 1, running.deployment.describe([each])
         assert took[each.name] < 0.8 * seconds(each.service.stop_grace_period), each.name

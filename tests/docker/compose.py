@@ -35,14 +35,14 @@ def config(settings: Path, *arguments: str, **more: str) -> subprocess.Completed
     )
 
 
-def parsed(settings: Path, **more: str) -> dict[str, Any]:
+def read(settings: Path, **more: str) -> dict[str, Any]:
     """Return all that docker-compose.yaml says, with the settings of a file."""
     asked = config(settings, "--format", "json", **more)
     assert asked.returncode == 0, asked.stderr
     return json.loads(asked.stdout)
 
 
-def made_env(folder: Path) -> Path:
+def make_env(folder: Path) -> Path:
     """Make an .env in a folder, and return it."""
     done = subprocess.run(
         [str(ROOT / "tools" / "env"), str(folder)], capture_output=True, text=True, check=False

@@ -15,7 +15,7 @@ PREFIX = "/opt/airflow"
 
 
 class Step(NamedTuple):
-    """Hold an instruction of a stage."""
+    """An instruction of a stage."""
 
     stage: str
     verb: str

@@ -25,8 +25,8 @@ def identity(file: Path, endpoint: str) -> S3Server:
     )
 
 
-def refused(what: Any, **arguments: Any) -> bool:
-    """Say whether the store denies a call of a boto3 client."""
+def is_refused(what: Any, **arguments: Any) -> bool:
+    """Return whether the store denies a call of a boto3 client."""
     try:
         what(**arguments)
     except ClientError as error:

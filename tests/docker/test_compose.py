@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mftasks.settings import Settings
 from mftasks.version import VERSION
 from tests.docker import compose, dockerfile
 from tests.docker.compose import ROOT
@@ -29,49 +29,13 @@ WORKERS = ("worker", "gpu-worker")
 
 # Who can reach, or be reached by, what is not of this deployment.
 OUTSIDE = {
-    "alertmanager": "tells people of alerts",
+    "alertmanager": "notifies people of alerts",
     "api-server": "the UI is published, and S3 may be another's",
-    "dag-processor": "tells people of failed runs",
+    "dag-processor": "notifies people of failed runs",
     "gpu-worker": "downloads data sets",
     "grafana": "is published",
-    "worker": "downloads data sets, and tells people of late runs",
+    "worker": "downloads data sets, and notifies people of late runs",
 }
-
-DATABASE = {"postgres_password", "fernet_key"}
-SECRETS = {
-    "airflow-init": DATABASE | {"admin_password", "jwt_secret", "session_key"},
-    "alertmanager": set(),
-    "api-server": DATABASE | {"jwt_secret", "s3_ui", "session_key"},
-    "dag-processor": DATABASE,
-    "gpu-worker": {"redis_password", "s3_worker", "session_key"},
-    "grafana": {"grafana_key", "grafana_password"},
-    "postgres": {"postgres_password"},
-    "prometheus": set(),
-    "redis": {"redis_password"},
-    "scheduler": DATABASE | {"jwt_secret", "redis_password"},
-    "seaweedfs": {"s3_admin", "s3_ui", "s3_worker"},
-    "statsd-exporter": set(),
-    "store-init": {"s3_admin"},
-    "triggerer": DATABASE,
-    "worker": {"redis_password", "s3_worker", "session_key"},
-}
-
-
-@pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a fresh .env."""
-    return compose.made_env(tmp_path_factory.mktemp("env"))
-
-
-@pytest.fixture(scope="module")
-def whole(env: Path) -> dict[str, Any]:
-    """Give all that the file says with a fresh .env."""
-    return compose.parsed(env)
-
-
-@pytest.fixture(scope="module")
-def services(whole: dict[str, Any]) -> dict[str, Any]:
-    return whole["services"]
 
 
 def test_without_an_env_it_says_once_what_to_do() -> None:
@@ -107,7 +71,7 @@ def test_a_service_can_do_no_more_than_it_has_to(services: dict[str, Any], name:
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_the_bounds_of_a_service_can_be_set(env: Path, name: str) -> None:
     prefix = f"MF_{name.upper().replace('-', '_')}"
-    changed = compose.parsed(env, **{f"{prefix}_CPUS": "0.5", f"{prefix}_MEMORY": "777m"})
+    changed = compose.read(env, **{f"{prefix}_CPUS": "0.5", f"{prefix}_MEMORY": "777m"})
     limits = changed["services"][name]["deploy"]["resources"]["limits"]
     assert (limits["cpus"], int(limits["memory"])) == (0.5, 777 * 2**20)
 
@@ -183,61 +147,6 @@ def test_our_own_images_are_built_here_and_never_pulled(services: dict[str, Any]
         assert services[name]["pull_policy"] == ("build" if name in built else "never")
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_a_service_gets_the_secrets_that_it_needs_and_no_others(
-    services: dict[str, Any], name: str
-) -> None:
-    service = services[name]
-    given = {each["target"].removeprefix("/run/secrets/") for each in service.get("secrets", [])}
-    assert given == SECRETS[name]
-    said = str([service.get(part) for part in ("environment", "command", "healthcheck")])
-    named = set(re.findall(r"/run/secrets/(\w+)", said))
-    assert named == SECRETS[name] or "'/run/secrets'" in said  # all of them, by their folder
-
-
-def test_no_secret_is_told_to_who_asks_the_engine(env: Path, whole: dict[str, Any]) -> None:
-    drawn = [
-        word
-        for path in (env.parent / ".secrets").iterdir()
-        for word in path.read_text().split()
-        if len(word) >= 32
-    ]
-    assert len(drawn) == len(whole["secrets"]) + 3  # an S3 identity has two
-    assert not [word for word in drawn if word in str(whole)]
-
-
-@pytest.mark.parametrize("ending", ["", "\n"])
-@pytest.mark.parametrize(
-    ("service", "variable", "expected"),
-    [
-        ("scheduler", "DATABASE__SQL_ALCHEMY_CONN", "postgresql+psycopg2://airflow:pa-ss_@{}/airflow"),
-        ("worker", "CELERY__BROKER_URL", "redis://:pa-ss_@{}/0"),
-        ("worker", "CELERY__RESULT_BACKEND", "redis://:pa-ss_@{}/1"),
-    ],
-)  # fmt: skip
-def test_airflow_learns_an_address_with_its_password(
-    services: dict[str, Any],
-    tmp_path: Path,
-    service: str,
-    variable: str,
-    expected: str,
-    ending: str,
-) -> None:
-    command = services[service]["environment"][f"AIRFLOW__{variable}_CMD"].replace("$$", "$")
-    for name in ("postgres_password", "redis_password"):
-        (tmp_path / name).write_text(f"pa-ss_{ending}")
-    asked = ["sh", "-c", command.replace("/run/secrets", str(tmp_path))]
-    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-    where = "postgres:5432" if "postgres" in expected else "redis:6379"
-    assert said == expected.format(where)
-
-
-def test_workers_know_neither_the_database_nor_the_admins_keys(services: dict[str, Any]) -> None:
-    for name in WORKERS:
-        said = str(services[name])
-        assert not re.search("postgres|fernet|jwt|s3_admin|admin_password", said)
-
-
 def test_workers_of_a_host_share_its_devices_locks_and_nothing_else(
     services: dict[str, Any],
 ) -> None:
@@ -282,7 +191,7 @@ def test_a_worker_that_is_stopped_may_finish_a_light_task(services: dict[str, An
 
 
 def test_a_gpu_worker_takes_as_many_trainings_as_it_has_gpus(env: Path) -> None:
-    service = compose.parsed(env, MF_GPUS="4")["services"]["gpu-worker"]
+    service = compose.read(env, MF_GPUS="4")["services"]["gpu-worker"]
     (devices,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert devices == {"driver": "nvidia", "count": 4, "capabilities": ["gpu"]}
     assert "--concurrency=4" in service["command"]
@@ -290,18 +199,24 @@ def test_a_gpu_worker_takes_as_many_trainings_as_it_has_gpus(env: Path) -> None:
 
 
 def test_the_pool_is_as_large_as_the_settings_say(env: Path) -> None:
-    command = compose.parsed(env, MF_TRAININGS_AT_ONCE="7")["services"]["airflow-init"]["command"]
+    command = compose.read(env, MF_TRAININGS_AT_ONCE="7")["services"]["airflow-init"]["command"]
     assert "--trainings-at-once=7" in command
 
 
 def test_another_store_takes_the_place_of_the_bundled_one(env: Path) -> None:
     asked = {"MF_STORE": "s3://mine/there", "MF_S3_ENDPOINT": "", "AWS_DEFAULT_REGION": "eu-west-1"}
-    services = compose.parsed(env, **asked)["services"]
+    services = compose.read(env, **asked)["services"]
     for name in ("api-server", *WORKERS):
         variables = services[name]["environment"]
         assert {key: variables[key] for key in asked} == asked
     for name in ("seaweedfs", "store-init"):
         assert services[name]["profiles"] == ["seaweedfs"]
+
+
+def test_workers_get_every_setting_of_steps(services: dict[str, Any]) -> None:
+    asked = {f"MF_{field.upper()}" for field in Settings.__struct_fields__} - {"MF_PROGRESS"}
+    for name in WORKERS:
+        assert asked <= services[name]["environment"].keys()
 
 
 def test_all_of_airflow_shares_the_settings_of_every_deployment(services: dict[str, Any]) -> None:

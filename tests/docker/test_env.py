@@ -30,7 +30,7 @@ def test_secrets_are_long_and_no_two_are_alike(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
-        compose.made_env(folder)
+        compose.make_env(folder)
     drawn = values(first) + values(second)
     assert len(set(drawn)) == len(drawn) == 28
     assert min(map(len, drawn)) >= 32
@@ -41,14 +41,14 @@ _URL_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_="
 
 
 def test_the_keys_for_airflow_are_as_airflow_wants_them(tmp_path: Path) -> None:
-    compose.made_env(tmp_path)
+    compose.make_env(tmp_path)
     own = secrets(tmp_path)
     assert len(base64.urlsafe_b64decode(own["fernet_key"])) == 32
     assert len(own["jwt_secret"]) >= 64  # it signs with HS512
 
 
 def test_nobody_else_can_read_them(tmp_path: Path) -> None:
-    env = compose.made_env(tmp_path)
+    env = compose.make_env(tmp_path)
     assert env.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / ".secrets").stat().st_mode & 0o777 == 0o700
     for path in (tmp_path / ".secrets").iterdir():  # containers see each of them as another user
@@ -56,7 +56,7 @@ def test_nobody_else_can_read_them(tmp_path: Path) -> None:
 
 
 def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
-    env = compose.made_env(tmp_path)
+    env = compose.make_env(tmp_path)
     before = (env.read_text(), secrets(tmp_path))
     _is_refused(tmp_path)
     env.unlink()
@@ -75,19 +75,19 @@ def _is_refused(folder: Path) -> None:
 
 
 def test_every_secret_is_explained(tmp_path: Path) -> None:
-    text = compose.made_env(tmp_path).read_text()
+    text = compose.make_env(tmp_path).read_text()
     for name in secrets(tmp_path):
         assert f"#   {name} " in text
 
 
 def test_every_secret_has_a_user_and_every_user_has_his_secret(tmp_path: Path) -> None:
-    asked = compose.parsed(compose.made_env(tmp_path))["secrets"]
+    asked = compose.read(compose.make_env(tmp_path))["secrets"]
     assert set(asked) == set(secrets(tmp_path))
     assert {Path(each["file"]).parent.name for each in asked.values()} == {".secrets"}
 
 
 def test_every_setting_that_it_explains_changes_something(tmp_path: Path) -> None:
-    env = compose.made_env(tmp_path)
+    env = compose.make_env(tmp_path)
     lines = [line.removeprefix("#") for line in env.read_text().splitlines()]
     explained = {line.split("=")[0] for line in lines if line.startswith(("MF_", "AWS_"))}
     file = (ROOT / "docker-compose.yaml").read_text()

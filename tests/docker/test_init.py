@@ -14,6 +14,7 @@ import pytest
 
 from mf_airflow.embedded import environment, servers
 from tests.docker import compose, dockerfile
+from tests.docker.compose import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +25,17 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Postg
 
 def variables(folder: Path, database: servers.PostgresServer) -> dict[str, str]:
     """Return what the container's process would see, with our own addresses and paths."""
-    secrets = compose.made_env(folder).parent / ".secrets"
+    secrets = compose.make_env(folder).parent / ".secrets"
     (secrets / "postgres_password").chmod(0o600)
     (secrets / "postgres_password").write_text(database.password)
-    service = compose.parsed(folder / ".env")["services"]["airflow-init"]
+    service = compose.read(folder / ".env")["services"]["airflow-init"]
     image = dockerfile.environment("airflow")
     own = {"AIRFLOW_HOME": str(folder), "AIRFLOW_CONFIG": image["AIRFLOW_CONFIG"]}
     moved = {
         name: value.replace("$$", "$")
         .replace("/run/secrets", str(secrets))
         .replace("@postgres:5432/airflow", f"@127.0.0.1:{database.port}/postgres")
+        .replace("/opt/airflow/docker", str(ROOT / "docker"))
         .replace("/opt/airflow", str(folder))
         for name, value in service["environment"].items()
     }

@@ -23,7 +23,7 @@ UP = "compose up --detach --wait"
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Give all services, with a fresh .env."""
-    settings = compose.made_env(tmp_path_factory.mktemp("env"))
+    settings = compose.make_env(tmp_path_factory.mktemp("env"))
     options = ("--env-file", str(settings), "--project-directory", str(ROOT), "--profile", "*")
     asked = subprocess.run(
         [compose.tool("docker-compose"), *options, *OVERLAY, "config", "--format", "json"],

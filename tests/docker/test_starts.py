@@ -26,12 +26,12 @@ from mftasks.errors import InvalidPlan, StoreUnavailable
 from mftasks.store.s3 import S3Store
 from tests.docker import compose
 from tests.docker.compose import ROOT
-from tests.docker.keys import BUCKET, identity, refused
+from tests.docker.keys import BUCKET, identity, is_refused
 
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 
 
-def started(name: str, folder: Path, *arguments: str, **more: str) -> Process:
+def start_server(name: str, folder: Path, *arguments: str, **more: str) -> Process:
     """Run the script that starts a server; its state is in the folder."""
     return Process(
         name,
@@ -42,17 +42,18 @@ def started(name: str, folder: Path, *arguments: str, **more: str) -> Process:
     )
 
 
-def test_redis_wants_its_password_and_keeps_what_it_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("password", ["pa-ss_", "p@ss w#rd", "q\"uo'te\\"])
+def test_redis_wants_its_password_and_keeps_its_data(tmp_path: Path, password: str) -> None:
     [port] = free_ports(1)
-    (tmp_path / "password").write_text("pa-ss_")
+    (tmp_path / "password").write_text(f"{password}\n")
     (tmp_path / "data").mkdir()
     asked = (str(tmp_path / "data"), str(tmp_path / "password"), "--port", str(port))
     path = os.pathsep.join([_folder_of_redis(), os.environ["PATH"]])
     for _ in range(2):
-        with started("redis", tmp_path, *asked, PATH=path) as process:
-            client = Redis(port=port, password="pa-ss_", retry=Retry(NoBackoff(), 0))
+        with start_server("redis", tmp_path, *asked, PATH=path) as process:
+            client = Redis(port=port, password=password, retry=Retry(NoBackoff(), 0))
             process.wait_for(lambda client=client: _answers(client))
-            assert "pa-ss_" not in str([each.cmdline() for each in _family(process)])
+            assert password not in str([each.cmdline() for each in _family(process)])
             client.incr("starts")
             with pytest.raises(AuthenticationError):
                 Redis(port=port, retry=Retry(NoBackoff(), 0)).ping()
@@ -81,7 +82,7 @@ def seaweedfs(
 ) -> Iterator[tuple[dict[str, S3Server], int]]:
     """Give how each identity reaches a running SeaweedFS, whose bucket the admin has made, and its gRPC port."""
     folder = tmp_path_factory.mktemp("seaweedfs")
-    secrets = compose.made_env(folder).parent / ".secrets"
+    secrets = compose.make_env(folder).parent / ".secrets"
     ports = free_ports(8)
     for name in ("data", "run"):
         (folder / name).mkdir()
@@ -95,7 +96,9 @@ def seaweedfs(
         for name in ("admin", "worker", "ui")
     }
     with (
-        started("seaweedfs", folder, *arguments, PATH=path, MF_STORE=f"s3://{BUCKET}/x") as process,
+        start_server(
+            "seaweedfs", folder, *arguments, PATH=path, MF_STORE=f"s3://{BUCKET}/x"
+        ) as process,
         pytest.MonkeyPatch.context() as patched,
     ):
         patched.setattr(boto3, "DEFAULT_SESSION", None)
@@ -164,10 +167,10 @@ def test_a_worker_does_all_that_steps_do(
 def test_a_worker_can_do_nothing_outside_the_bucket(identities: dict[str, S3Server]) -> None:
     identities["admin"].client().create_bucket(Bucket="other")
     worker = identities["worker"].client()
-    assert refused(worker.put_object, Bucket="other", Key="a", Body=b"1")
-    assert refused(worker.list_objects_v2, Bucket="other")
-    assert refused(worker.create_bucket, Bucket="another")
-    assert refused(worker.delete_bucket, Bucket=BUCKET)
+    assert is_refused(worker.put_object, Bucket="other", Key="a", Body=b"1")
+    assert is_refused(worker.list_objects_v2, Bucket="other")
+    assert is_refused(worker.create_bucket, Bucket="another")
+    assert is_refused(worker.delete_bucket, Bucket=BUCKET)
 
 
 def test_the_ui_can_only_look(identities: dict[str, S3Server]) -> None:
@@ -175,9 +178,9 @@ def test_the_ui_can_only_look(identities: dict[str, S3Server]) -> None:
     ui = identities["ui"].client()
     assert ui.get_object(Bucket=BUCKET, Key="shown")["Body"].read() == b"1"
     assert "shown" in str(ui.list_objects_v2(Bucket=BUCKET))
-    assert refused(ui.put_object, Bucket=BUCKET, Key="shown", Body=b"2")
-    assert refused(ui.delete_object, Bucket=BUCKET, Key="shown")
-    assert refused(ui.list_objects_v2, Bucket="other")
+    assert is_refused(ui.put_object, Bucket=BUCKET, Key="shown", Body=b"2")
+    assert is_refused(ui.delete_object, Bucket=BUCKET, Key="shown")
+    assert is_refused(ui.list_objects_v2, Bucket="other")
 
 
 def test_a_bucket_that_is_there_is_left_as_it_is(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deployment import deployed
-from tests.deployment.network import Networks, namespace
+from tests.deployment.engine.network import Networks, namespace
 from tests.waiting import wait
 
 pytestmark = pytest.mark.skipif(bool(deployed.why_not()), reason=deployed.why_not())

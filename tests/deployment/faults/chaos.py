@@ -1,4 +1,4 @@
-"""What every blow to a training must leave as it was, and how it is measured."""
+"""What no fault may change in the result of a training, and how its effect is measured."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.deployment.deployed import CHECKPOINT_SECONDS, CONF, words
-from tests.deployment.rows import TrainingRow
-from tests.deployment.runs import Runs
-from tests.deployment.training import Training
+from tests.deployment.faults.rows import TrainingRow
+from tests.deployment.faults.runs import Runs
+from tests.deployment.faults.training import Training
 from tests.waiting import wait
 
 LONG = CONF | {"networks": ["linear"], "epochs": 18, "batch_size": 50, "overrides": {}}
-HURT_AT = 6  # epochs
-NOTICED_SECONDS = 60.0
+FAULT_AT = 6  # epochs
 
 
-class Blow(NamedTuple):
-    """Hold what a blow to a training did; None where there was nothing to notice or to resume."""
+class Effect(NamedTuple):
+    """What a fault did to a training; None if there was nothing to notice or to resume."""
 
     noticed: float | None = None
     lost: int = 0
@@ -31,7 +30,7 @@ class Blow(NamedTuple):
 
 @dataclass(frozen=True)
 class Chaos:
-    """Hold the files that an undisturbed run made, how long its epochs took, and what was measured."""
+    """The files that an undisturbed run made, how long its epochs took, and what was measured."""
 
     runs: Runs
     reference: dict[str, str]
@@ -44,48 +43,48 @@ class Chaos:
         return math.ceil(2 * CHECKPOINT_SECONDS / self.epoch_seconds) + 1
 
     def training(self, run_id: str) -> Training:
-        """Start a run where all is well; return its training once it has a checkpoint."""
-        self.runs.mend()
+        """Start a run when all is well; return its training once it has a checkpoint."""
+        self.runs.repair()
         self.runs.begin(run_id, LONG)
         training = Training(self.runs.deployed, run_id)
-        training.wait(lambda: max(training.epochs(), default=0) >= HURT_AT, 90)
-        training.wait(training.checkpoints, 10)
+        training.wait(lambda: max(training.epochs(), default=0) >= FAULT_AT)
+        training.wait(training.checkpoints)
         return training
 
     def survives(
         self,
         what: str,
         run_id: str,
-        blow: Callable[[Training], Any],
+        fault: Callable[[Training], Any],
         *,
         then: Callable[[Training], Any] = lambda training: None,
     ) -> Training:
-        """Assert that a training survives a blow as promised; `then` follows once it is noticed."""
+        """Assert that a training survives a fault as promised; `then` follows once it is noticed."""
         training = self.training(run_id)
-        self.ends_well(training, what, struck(training, blow, then=then))
+        self.ends_well(training, what, inject(training, fault, then=then))
         return training
 
     def leaves_nothing(self) -> None:
         """Assert that soon no process of a step is there, and no device is locked."""
-        wait(lambda: not self._left_over(), 10, lambda: str(self._left_over()))
+        wait(lambda: not self._left_over(), 60, self._left_over)
 
-    def ends_well(self, training: Training, what: str, blow: Blow) -> None:
+    def ends_well(self, training: Training, what: str, effect: Effect) -> None:
         """Assert that the run ends as if nothing had happened, and keep the row."""
         bundle = self.runs.published(training.run_id)
-        said = self.runs.deployed.said(training.run_id)
+        state = self.runs.deployed.describe(training.run_id)
         self.leaves_nothing()
         assert any(name.startswith(f"{training.network}/") for name in bundle)
         row = TrainingRow(
             what=what,
-            noticed_seconds=blow.noticed,
-            epochs_lost=blow.lost,
-            again_seconds=blow.again,
+            noticed_seconds=effect.noticed,
+            epochs_lost=effect.lost,
+            again_seconds=effect.again,
             retries=training.task().try_number - 1,
             same_bundle=bundle.items() <= self.reference.items(),
         )
         self.rows.append(row)
-        assert row.same_bundle, said
-        assert row.epochs_lost <= max(1, row.retries) * self.epochs_between_checkpoints, said
+        assert row.same_bundle, state
+        assert row.epochs_lost <= max(1, row.retries) * self.epochs_between_checkpoints, state
 
     def _left_over(self) -> list[str]:
         deployment = self.runs.deployed.deployment
@@ -99,20 +98,20 @@ class Chaos:
         return steps + [str(lock) for lock in locks if _is_locked(lock)]
 
 
-def struck(
+def inject(
     training: Training,
-    blow: Callable[[Training], Any],
+    fault: Callable[[Training], Any],
     *,
     then: Callable[[Training], Any] = lambda training: None,
-) -> Blow:
-    """Deal a blow to a training, and wait until it trains again; `then` follows once it is noticed."""
+) -> Effect:
+    """Inject a fault into a training, and wait until it trains again; `then` follows once it is noticed."""
     attempts, began = len(training.attempts()), time.monotonic()
-    blow(training)
-    training.wait(lambda: training.task().state != "running", NOTICED_SECONDS)
+    fault(training)
+    training.wait(lambda: training.task().state != "running")
     noticed = time.monotonic() - began
     then(training)
-    lost = training.goes_on(attempts)
-    return Blow(noticed, lost, time.monotonic() - began)
+    lost = training.wait_until_it_goes_on(attempts)
+    return Effect(noticed, lost, time.monotonic() - began)
 
 
 def _is_locked(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What scenarios measure, a row each, as two tables in a Markdown file: of trainings, and of services."""
+"""What the scenarios measure, as rows of two tables in a Markdown file: of trainings, and of services."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SERVICES = Table(
 
 
 class TrainingRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a blow to a training; seconds count from it, and are None where nothing was to notice."""
+    """The effect of a fault on a training; seconds count from the fault, and are None if there was nothing to notice."""
 
     what: str
     noticed_seconds: float | None
@@ -34,7 +34,7 @@ class TrainingRow(msgspec.Struct, frozen=True, kw_only=True):
     same_bundle: bool
 
     def cells(self) -> tuple[str, ...]:
-        """Return what a table shows, in the order of its columns."""
+        """Return the cells of its row."""
         return (
             self.what,
             _seconds(self.noticed_seconds, digits=1),
@@ -46,7 +46,7 @@ class TrainingRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a run; `well_seconds` count from the blow, and are None where there was none."""
+    """A run; `well_seconds` count from the fault, and are None if there was none."""
 
     what: str
     well_seconds: float | None
@@ -55,7 +55,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     same_bundles: bool
 
     def cells(self) -> tuple[str, ...]:
-        """Return what a table shows, in the order of its columns."""
+        """Return the cells of its row."""
         return (
             self.what,
             _seconds(self.well_seconds, digits=0),

@@ -17,14 +17,14 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Secret(Strict):
-    """Hold which secret is seen as which file."""
+    """A secret, and the file that shows it."""
 
     source: str
     target: str
 
 
 class Mount(Strict):
-    """Hold what is mounted: the name of a volume, or a path of the host."""
+    """A mounted volume, by its name, or a mounted path of the host."""
 
     type: Literal["volume", "bind"]
     source: str
@@ -35,30 +35,30 @@ class Mount(Strict):
 
 
 class Network(Strict):
-    """Hold by which other names a service is known on a network."""
+    """The other names of a service on a network."""
 
     aliases: list[str] = []
 
 
 class Port(Strict):
-    """Hold a port that is published."""
+    """A published port."""
 
     target: int
     published: str
     host_ip: str
     mode: Literal["ingress"]
-    protocol: Literal["tcp"]
+    protocol: Literal["tcp", "udp"]
 
 
 class Dependency(Strict):
-    """Hold what another service must have come to before one is started."""
+    """The state that another service must have reached before one is started."""
 
     condition: Literal["service_healthy", "service_completed_successfully", "service_started"]
     required: bool = True
 
 
 class Healthcheck(Strict):
-    """Hold how a service is asked for its health, and how often."""
+    """The health check of a service, and how often it is made."""
 
     test: list[str]
     interval: str
@@ -69,9 +69,10 @@ class Healthcheck(Strict):
 
 
 class Service(Strict, kw_only=True):
-    """Hold a service; what is fixed here is what this project asks of each."""
+    """A service; literals are what this project requires of every service."""
 
     image: str
+    hostname: str = ""
     command: list[str] | None = None
     entrypoint: list[str] | None = None
     environment: dict[str, str] = {}
@@ -104,7 +105,7 @@ def read(given: dict[str, Any]) -> Service:
     kept = {name: said for name, said in given.items() if name not in LEFT_TO_AN_ENGINE}
     for name in ("cap_drop", "security_opt"):
         [kept[name]] = given[name]
-    return msgspec.convert(_unescaped(kept), Service)
+    return msgspec.convert(_unescape(kept), Service)
 
 
 def seconds(duration: str) -> float:
@@ -112,13 +113,13 @@ def seconds(duration: str) -> float:
     return sum(float(n) * UNITS[unit] for n, unit in re.findall(r"([\d.]+)([a-z]+)", duration))
 
 
-def _unescaped(given: Any) -> Any:
+def _unescape(given: Any) -> Any:
     """Undo that a rendered file is fit to be read by compose once more."""
     match given:
         case dict():
-            return {name: _unescaped(said) for name, said in given.items()}
+            return {name: _unescape(said) for name, said in given.items()}
         case list():
-            return [_unescaped(said) for said in given]
+            return [_unescape(said) for said in given]
         case str():
             return given.replace("$$", "$")
     return given

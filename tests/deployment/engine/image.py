@@ -26,6 +26,7 @@ WRITABLE = ("cache", "home", "leases", "logs")  # folders of ours that something
 USERS = """\
 root:x:0:0::/root:/bin/sh
 postgres:x:70:70::/var/lib/postgresql:/bin/sh
+haproxy:x:99:99::/var/lib/haproxy:/bin/sh
 redis:x:999:1000::/data:/bin/sh
 seaweed:x:1000:1000::/data:/bin/sh
 airflow:x:50000:50000::/opt/airflow/home:/bin/sh
@@ -34,7 +35,7 @@ nobody:x:65534:65534::/:/bin/sh
 
 
 class Image(NamedTuple):
-    """Hold what is run by default, its variables, and what lies where in the container."""
+    """What runs by default, its variables, and which file lies where in the container."""
 
     entrypoint: list[str]
     variables: dict[str, str]
@@ -65,11 +66,15 @@ class Images:
             return self._ours("gpu" if name.endswith("gpu") else "airflow")
         entrypoint, path = {
             "chrislusf/seaweedfs": ([], _programs()),
-            "postgres": (["sh", f"{HERE}/tests/deployment/postgres_entrypoint"], _postgres()),
+            "haproxy": ([], Path("/usr/sbin")),
+            "postgres": (
+                ["sh", f"{HERE}/tests/deployment/engine/postgres_entrypoint"],
+                _postgres(),
+            ),
             "prom/alertmanager": ([], Path(BIN)),
             "prom/prometheus": (["prometheus"], Path("/usr/bin")),
             "prom/statsd-exporter": (
-                ["python", "-m", "tests.deployment.statsd_exporter"],
+                ["python", "-m", "tests.deployment.engine.statsd_exporter"],
                 _programs(),
             ),
             "redis": ([], _programs()),
@@ -135,5 +140,5 @@ def _postgres() -> Path:
 
 
 def missing(name: str) -> bool:
-    """Say whether an image cannot be had here."""
+    """Return whether an image is not available here."""
     return name.partition(":")[0] in MISSING

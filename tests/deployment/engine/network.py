@@ -15,24 +15,30 @@ import socketserver
 import subprocess
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SUBNET = "172.30"
+OUTSIDE = "outside"  # as docker-compose.yaml calls the network whose containers reach other hosts
+LAN = "default"  # the one by which hosts reach each other; containers of a second host are plugged into it
+LAN_NUMBER = 9
+HOST = f"{SUBNET}.{LAN_NUMBER}.1"  # the first host's own address there
+OTHER_HOST = f"{SUBNET}.{LAN_NUMBER}.2"
 CLONE_NEWNET = 0x40000000
 
 
 class Networks:
-    """Hold bridges, one a network; who has an address of a network reaches all others on it."""
+    """Bridges, one per network; a container with an address of a network reaches all others on it."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._numbers = {name: n for n, name in enumerate(names)}
+        self._numbers = {name: n for n, name in enumerate(names)} | {LAN: LAN_NUMBER}
         self._given = dict.fromkeys(self._numbers, 1)
         self._links = 0
         self._plugged: dict[str, str] = {}
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"]
         self._holder = subprocess.Popen(command)
-        self._forwards: list[Forward] = []
+        self._forwards: list[Forward | UdpForward] = []
         while namespace(self._holder.pid).samefile(namespace(os.getpid())):
             time.sleep(0.01)
         for n in self._numbers.values():
@@ -41,6 +47,9 @@ class Networks:
                 f"addr add {SUBNET}.{n}.1/24 dev br{n}",
                 f"link set br{n} up",
             )
+        inside = ["nsenter", "--target", str(self._holder.pid), "--net"]
+        routes = ["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]
+        subprocess.run([*inside, *routes], check=True)
 
     def close(self) -> None:
         """Take everything down; connections that are open hang."""
@@ -69,6 +78,9 @@ class Networks:
                 f"link set link{self._links} up",
             )
             _ip(pid, f"addr add {address}/24 dev eth{n}", f"link set eth{n} up")
+            if (other := {OUTSIDE: LAN, LAN: OUTSIDE}.get(name)) in self._numbers:
+                ours, theirs = self._numbers[name], self._numbers[other]
+                _ip(pid, f"route add {SUBNET}.{theirs}.0/24 via {SUBNET}.{ours}.1")
 
     def unplug(self, addresses: Iterable[str]) -> None:
         """Take the interfaces of addresses away, as an engine does when a container ends.
@@ -80,9 +92,21 @@ class Networks:
         # Those that have gone with their namespace are not found.
         _ip(self._holder.pid, *(f"link del {link}" for link in plugged), force=True)
 
-    def forward(self, address: str, port: int, listen: tuple[str, int] = ("127.0.0.1", 0)) -> int:
-        """Publish a port of a container, and return on which one it is published here."""
-        forward = Forward(listen, (address, port), namespace(self._holder.pid))
+    def forward(
+        self,
+        address: str,
+        port: int,
+        listen: tuple[str, int] = ("127.0.0.1", 0),
+        *,
+        protocol: str = "tcp",
+    ) -> int:
+        """Publish a port of a container, on loopback of this machine or on the host's address; return which one."""
+        publish = Forward if protocol == "tcp" else UdpForward
+        inside = namespace(self._holder.pid)
+        with ThreadPoolExecutor(1) as thread:
+            if listen[0] != "127.0.0.1":
+                thread.submit(_enter, inside).result()
+            forward = thread.submit(publish, listen, (address, port), inside).result()
         threading.Thread(target=forward.serve_forever, args=(0.1,), daemon=True).start()
         self._forwards.append(forward)
         return int(forward.server_address[1])
@@ -98,19 +122,40 @@ def namespace(pid: int) -> Path:
 
 def listening(pid: int, address: str) -> set[int]:
     """Return the TCP ports that are open at an address of the namespace of a process."""
-    own = socket.inet_aton(address)[::-1].hex().upper()
-    ports: set[int] = set()
+    own = _in_hex(address)
+    return {
+        int(port, 16)
+        for (at, port), _, state in _sockets(pid)
+        if state == "0A" and (set(at) == {"0"} or at.endswith(own))
+    }
+
+
+def connected(pid: int, address: str) -> set[str]:
+    """Return whom the namespace of a process has connected to from an address, as `address:port`."""
+    own = _in_hex(address)
+    open_ports = listening(pid, address)
+    return {
+        f"{socket.inet_ntoa(bytes.fromhex(to[-8:])[::-1])}:{int(port, 16)}"
+        for (at, own_port), (to, port), state in _sockets(pid)
+        if state == "01" and at.endswith(own) and int(own_port, 16) not in open_ports
+    }
+
+
+def _sockets(pid: int) -> Iterator[tuple[tuple[str, str], tuple[str, str], str]]:
+    """Give the own end of each TCP socket of a namespace, the other end, and its state, as the kernel writes them."""
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            _, local, _, state, *_ = line.split()
-            at, _, port = local.partition(":")
-            if state == "0A" and (set(at) == {"0"} or at.endswith(own)):
-                ports.add(int(port, 16))
-    return ports
+            _, local, remote, state, *_ = line.split()
+            (at, _, port), (to, _, there) = local.partition(":"), remote.partition(":")
+            yield (at, port), (to, there), state
+
+
+def _in_hex(address: str) -> str:
+    return socket.inet_aton(address)[::-1].hex().upper()
 
 
 class Forward(socketserver.ThreadingTCPServer):
-    """Take connections here, and make them anew from inside a network namespace."""
+    """A port here whose connections are continued from inside a network namespace."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -119,6 +164,26 @@ class Forward(socketserver.ThreadingTCPServer):
         self.to = to
         self.inside = inside
         super().__init__(listen, _Forwarded)
+
+
+class UdpForward(socketserver.ThreadingUDPServer):
+    """A port here whose packets are sent on from inside a network namespace."""
+
+    daemon_threads = True
+
+    def __init__(self, listen: tuple[str, int], to: tuple[str, int], inside: Path) -> None:
+        self.to = to
+        self.inside = inside
+        super().__init__(listen, _ForwardedPacket)
+
+
+class _ForwardedPacket(socketserver.BaseRequestHandler):
+    server: UdpForward
+
+    def handle(self) -> None:
+        _enter(self.server.inside)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(self.request[0], self.server.to)
 
 
 class _Forwarded(socketserver.BaseRequestHandler):

@@ -1,6 +1,6 @@
 """Run docker-compose.yaml without Docker: what `docker compose up` does, by an engine of a few hundred lines.
 
-with compose.running(checkout, folder) as deployment:
+with compose.running(source.copy(folder), folder) as deployment:
     deployment.wait_until_healthy()
     deployment.container("worker").kill()
 
@@ -14,54 +14,41 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
-import subprocess
+import re
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mf_airflow.embedded.process import last_lines
-from tests.deployment import image, service
-from tests.deployment.container import Container
-from tests.deployment.image import Images
-from tests.deployment.network import Networks
-from tests.deployment.service import Service
-from tests.docker.compose import ROOT, tool
+from tests.deployment.engine import source
+from tests.deployment.engine.container import Container
+from tests.deployment.engine.image import Images
+from tests.deployment.engine.network import Networks
+from tests.waiting import wait
 
 EVERY_SECONDS = 0.1
-
-
-def checkout(folder: Path) -> Path:
-    """Copy what git would have: files that it knows, and new ones that it does not ignore."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)  # as if it was deployed now
-    return folder
+PATIENCE_SECONDS = 240.0  # without any progress
 
 
 class Deployment:
-    """Hold the containers of a checkout that has its .env; volumes and logs are in `folder`."""
+    """The containers of a checkout that has its .env; volumes and logs are in `folder`."""
 
-    def __init__(self, checkout: Path, folder: Path) -> None:
-        self.rendered = _rendered(checkout)
+    def __init__(self, checkout: Path, folder: Path, networks: Networks | None = None) -> None:
+        self.rendered = source.render(checkout)
         config = json.loads(self.rendered)
-        self.services = _services(self.rendered)
+        self.services = source.read_services(self.rendered)
         self.memory = {
             name: int(given["deploy"]["resources"]["limits"]["memory"])
             for name, given in config["services"].items()
         }
         self.folder = folder
         self.containers: list[Container] = []
-        self._checkout = checkout
+        self.checkout = checkout
         self._files = {name: Path(given["file"]) for name, given in config["secrets"].items()}
         self._images = Images(checkout, folder / "images")
-        self._networks = Networks(config["networks"])
+        self.networks = networks or Networks(config["networks"])
+        self._has_own_networks = networks is None
         self._closing = threading.Event()
         self._error: BaseException | None = None
         (folder / "logs").mkdir()
@@ -76,14 +63,18 @@ class Deployment:
         They share nothing with the first one but networks and secrets. Their host's .env may have other settings.
         """
         number = 1 + sum(each.of == name for each in self.containers)
-        given = _services(_rendered(self._checkout, **settings)) if settings else self.services
+        given = (
+            source.read_services(source.render(self.checkout, **settings))
+            if settings
+            else self.services
+        )
         added = Container(
             f"{name}-{number}",
             given[name],
             self._images.of(given[name].image),
             self._files,
             lambda volume: self.folder / f"host-{number}" / volume,
-            self._networks,
+            self.networks,
             self.folder / "logs" / f"{name}-{number}.log",
         )
         self._publish(added)
@@ -101,24 +92,42 @@ class Deployment:
         """Return a container: worker-1, or worker for the first one."""
         return next(each for each in self.containers if each.name in (name, f"{name}-1"))
 
-    def wait_until_healthy(self, within: float = 240) -> None:
+    def wait_until_healthy(self) -> None:
         """Wait until all but those that stay off are well, or have done what they do once."""
-        end = time.monotonic() + within
-        while waiting := [each for each in self.containers if not self._is_well(each)]:
-            if self._error is not None:
-                raise self._error
-            assert time.monotonic() < end, self.said(waiting)
-            failed = [each for each in waiting if each.failed]
-            assert not failed, self.said(failed)
-            time.sleep(EVERY_SECONDS)
+        wait(
+            self._are_well,
+            PATIENCE_SECONDS,
+            lambda: self.describe([each for each in self.containers if not self._is_well(each)]),
+            every=0.5,
+            progress=self._count_lines,
+        )
+
+    def _are_well(self) -> bool:
+        if self._error is not None:
+            raise self._error
+        failed = [each for each in self.containers if each.failed]
+        assert not failed, self.describe(failed)
+        return all(map(self._is_well, self.containers))
+
+    def _count_lines(self) -> int:
+        """Return how many different lines those that are not well have logged: a restart alone adds none."""
+        logs = (each.log for each in self.containers if each.starts and not self._is_well(each))
+        return sum(len(set(re.sub(rb"\d+", b"", log.read_bytes()).splitlines())) for log in logs)
 
     def reach(self, name: str, port: int) -> str:
         """Return where a port of a container that is not published can be reached, by tests."""
         [address, *_] = self.container(name).addresses.values()
-        return f"127.0.0.1:{self._networks.forward(address, port)}"
+        return f"127.0.0.1:{self.networks.forward(address, port)}"
 
-    def said(self, containers: list[Container]) -> str:
-        """Return the ends of what containers say."""
+    def kill(self, containers: list[Container]) -> None:
+        """Kill containers in the same moment, and wait until they have ended; they are started again."""
+        for each in containers:
+            each.kill()
+        for each in containers:
+            each.wait_for_end()
+
+    def describe(self, containers: list[Container]) -> str:
+        """Return how containers have ended, and the ends of their logs."""
         return "\n\n".join(
             f"{each.name} ended with {each.ends}, unhealthy: {each.health.failures[-1:]}\n"
             f"{last_lines(each.log)}"
@@ -136,18 +145,24 @@ class Deployment:
                 took |= zip(names, threads.map(Container.stop, now), strict=True)
         return took
 
-    def start_again(self, within: float = 240) -> None:
+    def start_again(self) -> None:
         """Start all that stay off, those that others need first; what is done once is not repeated."""
         stopped = [
             each for each in self.containers if each.stays_off and each.service.restart != "no"
         ]
-        end = time.monotonic() + within
-        while stopped:
-            assert time.monotonic() < end, self.said(self.containers)
+
+        def start_more() -> bool:
             for each in [one for one in stopped if self._may_start(one)]:
                 each.start_again()
                 stopped.remove(each)
-            time.sleep(EVERY_SECONDS)
+            return not stopped
+
+        wait(
+            start_more,
+            PATIENCE_SECONDS,
+            lambda: self.describe(self.containers),
+            progress=lambda: (len(stopped), self._count_lines()),
+        )
 
     def close(self) -> None:
         """End all at once."""
@@ -155,7 +170,8 @@ class Deployment:
         self._engine.join()
         for each in self.containers:
             each.power_off()
-        self._networks.close()
+        if self._has_own_networks:
+            self.networks.close()
 
     def _run(self) -> None:
         """Start what may be started, and look after it; containers die with this thread."""
@@ -180,14 +196,14 @@ class Deployment:
         on = self.container(name)
         match condition:
             case "service_healthy":
-                return on.health.healthy
+                return on.healthy
             case "service_completed_successfully":
                 return on.succeeded
         return on.running
 
     def _is_well(self, container: Container) -> bool:
         once = container.service.restart == "no"
-        return container.succeeded if once else container.stays_off or container.health.healthy
+        return container.succeeded if once else container.stays_off or container.healthy
 
     def _hosts(self, seen_by: Container) -> str:
         """Return /etc/hosts: itself first, then whom it reaches over a network, by all their names."""
@@ -204,35 +220,19 @@ class Deployment:
     def _publish(self, container: Container) -> None:
         address = next(reversed(container.addresses.values()))
         for port in container.service.ports:
-            self._networks.forward(address, port.target, (port.host_ip, int(port.published)))
+            if port.host_ip != address:  # a container of another host has the host's address itself
+                listen = (port.host_ip, int(port.published))
+                self.networks.forward(address, port.target, listen, protocol=port.protocol)
 
 
 @contextlib.contextmanager
-def running(checkout: Path, folder: Path) -> Iterator[Deployment]:
-    """Run a checkout's docker-compose.yaml; nothing is left of it afterwards."""
-    deployment = Deployment(checkout, folder)
+def running(checkout: Path, folder: Path, networks: Networks | None = None) -> Iterator[Deployment]:
+    """Run a checkout's docker-compose.yaml; nothing is left of it afterwards.
+
+    With the networks of another deployment, it runs on a second host that reaches the first one.
+    """
+    deployment = Deployment(checkout, folder, networks)
     try:
         yield deployment
     finally:
         deployment.close()
-
-
-def _services(rendered: str) -> dict[str, Service]:
-    """Return the services whose images can be had here."""
-    return {
-        name: service.read(given)
-        for name, given in json.loads(rendered)["services"].items()
-        if not image.missing(given["image"])
-    }
-
-
-def _rendered(checkout: Path, **settings: str) -> str:
-    """Return what compose makes of the file and of .env, but for some settings, as JSON."""
-    return subprocess.run(
-        [tool("docker-compose"), "config", "--format", "json"],
-        cwd=checkout,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **settings},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout

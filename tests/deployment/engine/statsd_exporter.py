@@ -1,6 +1,6 @@
 """Stand in for statsd-exporter in its container, on its ports; `tests.monitoring.exporter` says what it can do.
 
-python -m tests.deployment.statsd_exporter --statsd.mapping-config=FILE
+python -m tests.deployment.engine.statsd_exporter --statsd.mapping-config=FILE
 """
 
 from __future__ import annotations

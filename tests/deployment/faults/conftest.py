@@ -1,4 +1,4 @@
-"""What the scenarios share: one deployment, so that one command runs all that hurt it."""
+"""What the scenarios share: one deployment, into which all faults are injected in a row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests import programs
 from tests.deployment import deployed
-from tests.deployment.runs import Runs
+from tests.deployment.faults.runs import Runs
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,6 +20,6 @@ def _programs() -> None:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """Give a deployment that is healthy, with two GPU workers on hosts of their own, to be hurt."""
-    with deployed.with_two_gpu_workers(tmp_path_factory.mktemp("hurt")) as running:
+    """Give a deployment that is healthy, with two GPU workers on hosts of their own."""
+    with deployed.with_two_gpu_workers(tmp_path_factory.mktemp("faults")) as running:
         yield Runs(running)

@@ -1,4 +1,4 @@
-"""Runs on a deployment that is hurt: it is mended, one is begun at a time, and published once."""
+"""Runs on a deployment into which faults are injected: one at a time, each published once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Runs:
-    """Hold a deployment, and the version of the manifest of every run that was published there."""
+    """A deployment, and the version of the manifest of every run that was published there."""
 
     deployed: Deployed
     manifests: dict[str, str] = field(default_factory=dict)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Start what stays off, and wait until all is well."""
         self.deployed.deployment.start_again()
         self.deployed.deployment.wait_until_healthy()
@@ -30,7 +30,7 @@ class Runs:
 
     def published(self, run_id: str) -> dict[str, str]:
         """Wait until a run has ended well; return the sha256 of every file of its bundles."""
-        assert self.deployed.wait_for_end(run_id) == "success", self.deployed.said(run_id)
+        assert self.deployed.wait_for_end(run_id) == "success", self.deployed.describe(run_id)
         client = self.deployed.s3("ui").client()
         answer = client.get_object(Bucket=BUCKET, Key=f"{self.deployed.prefix(run_id)}/{MANIFEST}")
         self.manifests.setdefault(self.deployed.airflow.store_run_id(run_id), _version(answer))

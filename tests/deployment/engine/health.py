@@ -9,11 +9,11 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from tests.deployment.service import Healthcheck, seconds
+from tests.deployment.engine.service import Healthcheck, seconds
 
 
 class Health:
-    """Hold what is known of a container's health; `begin` begins a command inside it."""
+    """The known health of a container; `begin` starts a command inside it."""
 
     def __init__(
         self, check: Healthcheck | None, begin: Callable[[list[str]], subprocess.Popen[str]]
@@ -50,12 +50,12 @@ class Health:
             if now >= self._next_at:
                 self._asked, self._asked_at = self._begin(_command(self._check)), now
         elif self._asked.poll() is not None:
-            self._answered(self._asked)
+            self._take_answer(self._asked)
         elif now > self._asked_at + seconds(self._check.timeout):
             self._give_up(self._asked)
             self._count("it did not answer in time")
 
-    def _answered(self, asked: subprocess.Popen[str]) -> None:
+    def _take_answer(self, asked: subprocess.Popen[str]) -> None:
         said, _ = asked.communicate()
         self._asked = None
         if asked.returncode != 0:

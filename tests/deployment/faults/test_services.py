@@ -1,4 +1,4 @@
-"""Each service of docker-compose.yaml dies once in mid-run, and every run is published all the same.
+"""Each service of docker-compose.yaml dies once in the middle of a run, and every run is published all the same.
 
 Run by `make chaos`.
 """
@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from mftasks import networks
-from tests.deployment import deployed, rows
+from tests.deployment import deployed
 from tests.deployment.deployed import CONF, Deployed, trainings
-from tests.deployment.rows import ServiceRow
-from tests.deployment.runs import Runs
+from tests.deployment.engine.compose import PATIENCE_SECONDS
+from tests.deployment.faults import rows
+from tests.deployment.faults.rows import ServiceRow
+from tests.deployment.faults.runs import Runs
 from tests.waiting import wait
 
 pytestmark = [
@@ -26,18 +28,17 @@ pytestmark = [
 ]
 
 TRAINING, REPORT = "train_linear", "report"
-HURT_AT = 3  # epochs
+FAULT_AT = 3  # epochs
 MID_RUN = CONF | {"epochs": 12}
 TINY = CONF | {"networks": ["linear"], "epochs": 2, "overrides": {}}
 MANY = 20
-WELL_SECONDS = 300
-POWER_SECONDS = 240
 # Airflow gives a task 10 min in a queue, and looks every 2 min: after the third time it used to fail.
 QUEUED_FOR_15_SECONDS = """
 AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT=15
 AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL=5
 """
-AWAY_SECONDS = 100
+STUCK = "Task stuck in queued"
+OFTEN = 4  # Airflow gives up after two, by default
 SERVICES = (
     "postgres",
     "redis",
@@ -56,7 +57,7 @@ SERVICES = (
 
 @dataclass(frozen=True)
 class Chaos:
-    """Hold the bundles that an undisturbed run makes, and what was measured of each run."""
+    """The bundles that an undisturbed run makes, and what was measured of each run."""
 
     runs: Runs
     reference: dict[str, str]
@@ -70,17 +71,19 @@ class Chaos:
         self,
         run_id: str,
         what: str,
-        blow: Callable[[], Any] | None = None,
+        fault: Callable[[], Any] | None = None,
         in_task: str = TRAINING,
     ) -> ServiceRow:
-        """Do a run, deal a blow while it is in a task, and keep a row of how it ended."""
-        self.runs.mend()
+        """Do a run, inject a fault while it is in a task, and keep a row of how it ended."""
+        self.runs.repair()
         began, well = time.monotonic(), None
         self.runs.begin(run_id, MID_RUN)
-        if blow is not None:
-            wait(lambda: self._is_in(run_id, in_task), 120, lambda: self.deployed.said(run_id))
-            blow()
-            well = self.wait_until_well()
+        if fault is not None:
+            self.deployed.wait(lambda: self._is_in(run_id, in_task), run_id)
+            fault()
+            injected = time.monotonic()
+            self.deployed.deployment.wait_until_healthy()
+            well = time.monotonic() - injected
         files = self.runs.published(run_id)
         if not self.reference:
             self.reference.update(files)
@@ -97,18 +100,11 @@ class Chaos:
         self.rows.append(ServiceRow(**measured))
         return self.rows[-1]
 
-    def wait_until_well(self) -> float:
-        """Wait until every service is well again; return how long it took."""
-        time.sleep(1)
-        began = time.monotonic() - 1
-        self.deployed.deployment.wait_until_healthy(WELL_SECONDS)
-        return time.monotonic() - began
-
     def _is_in(self, run_id: str, task_id: str) -> bool:
-        """Say whether a run is in a task; in a training, once some epochs are done."""
+        """Return whether a run is in a task; in a training, once some epochs are done."""
         if task_id == TRAINING:
             tick = self.deployed.airflow.progress(run_id, TRAINING)
-            return tick is not None and tick.epoch is not None and tick.epoch.epoch >= HURT_AT
+            return tick is not None and tick.epoch is not None and tick.epoch.epoch >= FAULT_AT
         tasks = self.deployed.airflow.tasks(run_id)
         return any(task.task_id == task_id and task.state == "running" for task in tasks)
 
@@ -132,45 +128,43 @@ def test_gpu_workers_share_runs_in_a_row_which_give_the_same_bundles(chaos: Chao
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_run_survives_the_death_of(chaos: Chaos, name: str) -> None:
-    def blow() -> None:
+    def fault() -> None:
         every = [each for each in chaos.deployed.deployment.containers if each.of == name]
         busy = [each for each in every if trainings(each)]
-        (busy or every)[0].kill()
+        chaos.deployed.deployment.kill([(busy or every)[0]])
 
     if name == "worker":
-        row = chaos.run("without-worker", "worker, while it draws the report", blow, REPORT)
+        row = chaos.run("without-worker", "worker, while it draws the report", fault, REPORT)
     else:
-        row = chaos.run(f"without-{name}", name, blow)
+        row = chaos.run(f"without-{name}", name, fault)
     assert row.same_bundles
     if name in ("worker", "gpu-worker"):
         assert row.retries == 1
 
 
 def test_a_run_survives_a_power_failure(chaos: Chaos) -> None:
-    def blow() -> None:
-        for each in chaos.deployed.deployment.containers:
-            if each.running:
-                each.kill()
+    def fault() -> None:
+        deployment = chaos.deployed.deployment
+        deployment.kill([each for each in deployment.containers if each.running])
 
-    row = chaos.run("power-failure", "all of them, in the same moment", blow)
+    row = chaos.run("power-failure", "all of them, in the same moment", fault)
     assert row.same_bundles
-    assert row.run_seconds < POWER_SECONDS
 
 
 def test_a_run_survives_that_all_are_stopped_and_started_again(chaos: Chaos) -> None:
     deployment = chaos.deployed.deployment
 
-    def blow() -> None:
+    def fault() -> None:
         deployment.stop()
         deployment.start_again()
 
-    row = chaos.run("restart", "nothing, but all are stopped, and started again", blow)
+    row = chaos.run("restart", "nothing, but all are stopped, and started again", fault)
     assert row.same_bundles
 
 
 def test_many_runs_that_are_queued_at_once_all_end(chaos: Chaos) -> None:
     names = [f"many-{n}" for n in range(MANY)]
-    chaos.runs.mend()
+    chaos.runs.repair()
     began = time.monotonic()
     for name in names:
         chaos.deployed.trigger(name, TINY)
@@ -196,7 +190,12 @@ def test_trainings_wait_as_long_as_it_takes_for_a_gpu_worker_that_is_away(
         worker = running.deployment.container("gpu-worker")
         worker.stop()
         running.trigger("away", TINY)
-        time.sleep(AWAY_SECONDS)
-        assert running.airflow.run_state("away") == "running", running.said("away")
+        scheduler = running.deployment.container("scheduler").log
+        wait(
+            lambda: scheduler.read_text().count(STUCK) >= OFTEN,
+            PATIENCE_SECONDS,
+            lambda: running.describe("away"),
+        )
+        assert running.airflow.run_state("away") == "running", running.describe("away")
         worker.start_again()
-        assert running.wait_for_end("away") == "success", running.said("away")
+        assert running.wait_for_end("away") == "success", running.describe("away")

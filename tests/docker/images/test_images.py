@@ -20,11 +20,11 @@ import pytest
 
 from mf_airflow.embedded import servers
 from mf_airflow.embedded.process import Process, free_ports
-from tests import programs
-from tests.deployment.compose import checkout
-from tests.docker import buildah, compose
-from tests.docker.buildah import Container, Storage
+from tests.deployment.engine import source as checkout
+from tests.docker import compose
 from tests.docker.dockerfile import PREFIX
+from tests.docker.images import buildah, driver
+from tests.docker.images.buildah import Container, Storage
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,15 +40,14 @@ FOR_ALL = {"/tmp", "/var/tmp", "/run/lock"}
 LOADED = r"-name '*.so' ! -name 'lib*' -o -name libmxnet.so -o -path '*/pginstall/bin/*' -o -path '*/nvidia/*/lib/*'"
 RUN = "python -m mftasks run --set dataset=file:///given/ratings.csv --set networks='[\"linear\"]' --set epochs=1 --set device=cpu"
 FOLDERS = {"MF_CACHE": f"{PREFIX}/cache", "MF_LEASES": f"{PREFIX}/leases"}
-DRIVER = "/usr/lib/x86_64-linux-gnu/libcuda.so.1"  # where NVIDIA's toolkit mounts it
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a checkout that has been deployed from: with secrets."""
-    folder = checkout(tmp_path_factory.mktemp("source"))
+    folder = checkout.copy(tmp_path_factory.mktemp("source"))
     (folder / ".git").mkdir(exist_ok=True)
-    compose.made_env(folder)
+    compose.make_env(folder)
     return folder
 
 
@@ -115,22 +114,22 @@ def test_everything_runs_from_the_image(airflow: Container) -> None:
 
 def test_an_image_brings_code_and_libraries_and_nothing_else(either: Container) -> None:
     assert set(either.run("ls -A").split()) == WRITABLE | CODE
-    assert either.run("ls -A docker").split() == ["verify"]
+    assert either.run("ls -A docker").split() == ["url", "verify"]
     assert either.run(f"find {' '.join(WRITABLE)} -mindepth 1") == ""
     assert either.run("find . -name .git -o -name '.env*' -o -name tests -type d") == ""
 
 
-def test_an_image_tells_no_secret(
+def test_an_image_contains_no_secret(
     storage: Storage, either: Container, target: str, source: Path, tmp_path: Path
 ) -> None:
     files = sorted((source / ".secrets").iterdir())
     last_words = [line.split()[-1] for file in files for line in file.read_text().splitlines()]
-    told = {word for word in last_words if len(word) > 15}
-    assert len(told) >= len(files)
-    (tmp_path / "secrets").write_text("".join(f"{each}\n" for each in told))
+    values = {word for word in last_words if len(word) > 15}
+    assert len(values) >= len(files)
+    (tmp_path / "secrets").write_text("".join(f"{each}\n" for each in values))
     asked = "grep --recursive --files-with-matches --fixed-strings --file=/secrets ."
     either.run(f"{asked}; test $? -eq 1", f"{tmp_path / 'secrets'}:/secrets:ro", user="0")
-    assert not [each for each in told if each in storage.said_of(target)]
+    assert not [each for each in values if each in storage.inspect(target)]
 
 
 def test_its_user_can_write_nowhere_but_where_volumes_are_mounted(either: Container) -> None:
@@ -150,9 +149,9 @@ def test_an_image_is_no_larger_than_it_was(
 def test_the_whole_flow_runs_in_the_image(
     either: Container, target: str, given: Path, tmp_path: Path
 ) -> None:
-    driver = [f"{_driver(tmp_path, either)}:{DRIVER}:ro"] if target == "gpu" else []
+    mounted = [f"{driver.build(tmp_path, either)}:{driver.PATH}:ro"] if target == "gpu" else []
     command = f"{RUN} --store file:///given/store"
-    either.run(command, f"{given}:/given", *driver, variables=FOLDERS)
+    either.run(command, f"{given}:/given", *mounted, variables=FOLDERS)
     assert list((given / "store").rglob("manifest.json"))
 
 
@@ -181,7 +180,7 @@ def test_people_can_log_in(airflow: Container, tmp_path: Path) -> None:
 
 
 def _page(url: str) -> bool:
-    """Say whether a page for somebody who would rather read German is there."""
+    """Return whether the page is there for a browser that prefers German."""
     asked = urllib.request.Request(url, headers={"Accept-Language": "de"})
     with contextlib.suppress(ConnectionError, urllib.error.URLError):
         return b'name="password"' in urllib.request.urlopen(asked, timeout=20).read()
@@ -207,7 +206,7 @@ def test_a_worker_is_well_until_its_broker_is_gone(airflow: Container, tmp_path:
 
 def _service(folder: Path) -> dict[str, Any]:
     """Return what compose says of a worker, with an .env and secrets in a folder."""
-    return compose.parsed(compose.made_env(folder))["services"]["worker"]
+    return compose.read(compose.make_env(folder))["services"]["worker"]
 
 
 def _variables(asked: dict[str, str], broker: int) -> dict[str, str]:
@@ -224,40 +223,13 @@ def _code(command: list[str]) -> int:
 
 
 def test_the_gpu_image_needs_nothing_but_the_driver(gpu: Container, tmp_path: Path) -> None:
-    assert "no driver of NVIDIA here" in gpu.run("docker/verify")
-    driver = f"{_driver(tmp_path, gpu)}:{DRIVER}:ro"
-    assert "MXNet 1.9.1" in gpu.run("docker/verify", driver)
+    assert "no NVIDIA driver here" in gpu.run("docker/verify")
+    mounted = f"{driver.build(tmp_path, gpu)}:{driver.PATH}:ro"
+    assert "MXNet 1.9.1" in gpu.run("docker/verify", mounted)
     asked = (
         "from mftasks.mx import mx; "
         "on = [name for name, one in mx.runtime.Features().items() if one.enabled]; "
         "print('CUDA' in on, 'CUDNN' in on, mx.context.num_gpus(), mx.nd.ones(3).sum().asscalar())"
     )
-    said = gpu.run(f'python -c "{asked}"', driver)
+    said = gpu.run(f'python -c "{asked}"', mounted)
     assert said.splitlines()[-1] == "True True 0 3.0"
-
-
-def _driver(folder: Path, image: Container) -> Path:
-    """Make a driver that has no device, for want of a real one: 100 is CUDA_ERROR_NO_DEVICE."""
-    source, library = folder / "driver.c", folder / "libcuda.so.1"
-    functions = _of_the_driver(image)
-    source.write_text("".join(f"int {name}() {{ return 100; }}\n" for name in functions))
-    asked = [
-        programs.path("gcc", "images"),
-        "-shared",
-        "-fPIC",
-        "-Wl,-soname,libcuda.so.1",
-        "-o",
-        library,
-        source,
-    ]
-    subprocess.run(asked, check=True)
-    return library
-
-
-def _of_the_driver(image: Container) -> set[str]:
-    """Return the names of the functions that no library in the image has."""
-    said = image.run("ldd -r venv/lib/python3.11/site-packages/mxnet/libmxnet.so 2>&1")
-    missing = set(re.findall(r"undefined symbol: (\w+)", said))
-    assert missing
-    assert all(name.startswith("cu") for name in missing)
-    return missing

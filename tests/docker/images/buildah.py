@@ -23,7 +23,7 @@ DEBIAN = "bookworm"
 PACKAGES = "ca-certificates,python3-pip,python3.11,python3.11-venv"
 MIRROR = "http://deb.debian.org/debian"
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-BASE = "here"  # the tag of our python, which the Dockerfile is told as PYTHON
+BASE = "here"  # the tag of our python, which the Dockerfile gets as PYTHON
 CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
 # As Docker's own images of Debian: nothing of apt is kept.
 APT = 'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache ""; DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };\n'
@@ -35,7 +35,7 @@ def why_not() -> str:
 
 
 class Container(NamedTuple):
-    """Hold a container that commands run in, on the network of this machine."""
+    """A container that commands run in, on the network of this machine."""
 
     buildah: list[str]
     name: str
@@ -65,7 +65,7 @@ class Container(NamedTuple):
         user: str = "",
     ) -> str:
         """Run a script as `command` says, and return its output; fails where it fails."""
-        return _said(self.command(script, *volumes, variables=variables, user=user))
+        return _run(self.command(script, *volumes, variables=variables, user=user))
 
     def megabytes(self) -> int:
         """Return how large all its files are, in MiB."""
@@ -73,7 +73,7 @@ class Container(NamedTuple):
 
 
 class Storage:
-    """Hold images and containers below a folder of their own."""
+    """Images and containers below a folder of their own."""
 
     def __init__(self, folder: Path, checkout: Path) -> None:
         self._checkout = checkout
@@ -97,7 +97,7 @@ class Storage:
         with self._from(f"python:{BASE}") as container:
             yield container
 
-    def said_of(self, target: str) -> str:
+    def inspect(self, target: str) -> str:
         """Return what is written down about an image: its history and its variables."""
         return self._do("inspect", "--type", "image", target)
 
@@ -136,7 +136,7 @@ class Storage:
             self._do("rm", name)
 
     def _do(self, *words: str) -> str:
-        return _said([*self._buildah, *words])
+        return _run([*self._buildah, *words])
 
 
 @contextlib.contextmanager
@@ -157,7 +157,7 @@ def storage(folder: Path, checkout: Path) -> Iterator[Storage]:
 def _install_debian(folder: Path) -> None:
     """Install a small Debian with Python, from where this machine takes its packages."""
     include = f"--include={PACKAGES}"
-    _said(["debootstrap", "--variant=minbase", include, DEBIAN, str(folder), _mirror()])
+    _run(["debootstrap", "--variant=minbase", include, DEBIAN, str(folder), _mirror()])
     if (ours := Path("/", CERTIFICATES)).exists():  # a proxy may have a certificate of its own
         shutil.copy2(ours, folder / CERTIFICATES)
     for name in ("python", "python3"):
@@ -173,10 +173,10 @@ def _mirror() -> str:
         return MIRROR
     asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
     wanted = ["Created-By: Packages", f"Codename: {DEBIAN}", "Label: Debian", "Component: main"]
-    return next(iter(_said([*asked, *wanted]).split()), MIRROR)
+    return next(iter(_run([*asked, *wanted]).split()), MIRROR)
 
 
-def _said(command: list[str]) -> str:
+def _run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}\n{done.stderr}"
     return done.stdout

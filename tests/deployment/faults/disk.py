@@ -1,4 +1,4 @@
-"""Have the disk run full on which a folder of a container lies."""
+"""Fill the disk on which a folder of a container lies."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.deployment.container import Container
+from tests.deployment.engine.container import Container
 
 MIB = 1 << 20
 
 
 @contextlib.contextmanager
 def full(container: Container, folder: str) -> Iterator[Path]:
-    """Hide a folder behind a disk of its own that is full; give the file whose removal makes room."""
+    """Mount a full disk over a folder; give the file whose removal makes room."""
     user, _, group = container.service.user.partition(":")
     options = f"size={16 * MIB},uid={user},gid={group},mode=0700"
     _inside(container, "mount", "-t", "tmpfs", "-o", options, "tmpfs", folder)
