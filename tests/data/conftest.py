@@ -8,5 +8,5 @@ from mftasks.data import sources
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch):
+def _wait_briefly(monkeypatch):
     monkeypatch.setattr(sources, "FIRST_WAIT_SECONDS", 0.01)

@@ -150,7 +150,7 @@ def test_counts_are_compared_with_the_published_ones():
     ]
 
 
-def test_odd_moments_of_ones_own_data_are_errors_only_where_the_split_needs_them():
+def test_odd_moments_of_the_users_own_data_are_errors_only_if_the_split_needs_them():
     of = make_table(timestamps=[5, 874965758, 874965758, 874965758])
     assert [check.severity for check in find_failed(of, OWN)] == ["warning"]
     needed = OWN._replace(needs_timestamps=True)

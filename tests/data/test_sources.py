@@ -22,7 +22,7 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def latest(site: Web, *answers: Answer) -> dict[str, sources.Source]:
+def list_latest_sources(site: Web, *answers: Answer) -> dict[str, sources.Source]:
     site.serve("/ml-latest-small.zip", *answers)
     return sources.list_sources(catalog.find("ml-latest-small"), site.base)
 
@@ -37,7 +37,7 @@ ONE_KEY = "/ml-latest-small.zip"
 
 
 def test_a_zip_is_fetched_over_http_and_unpacked(site: Web, tmp_path: Path):
-    served = fetch(latest(site, WHOLE), tmp_path)
+    served = fetch(list_latest_sources(site, WHOLE), tmp_path)
     assert served.source == site.base + ONE_KEY
     assert served.ratings.read_bytes() == movielens.ratings("csv", movielens.ROWS)
     assert sorted(path.name for path in served.ratings.parent.iterdir()) == [
@@ -57,25 +57,27 @@ def test_a_zip_is_fetched_from_a_folder(tmp_path: Path):
 def test_a_redirect_is_followed(site: Web, tmp_path: Path):
     site.serve("/elsewhere.zip", WHOLE)
     moved = Answer(status=302, location="/elsewhere.zip")
-    assert fetch(latest(site, moved), tmp_path).ratings.exists()
+    assert fetch(list_latest_sources(site, moved), tmp_path).ratings.exists()
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_server_in_trouble_is_asked_again(site: Web, tmp_path: Path, status: int):
-    served = fetch(latest(site, Answer(status=status), Answer(status=status), WHOLE), tmp_path)
+    served = fetch(
+        list_latest_sources(site, Answer(status=status), Answer(status=status), WHOLE), tmp_path
+    )
     assert served.ratings.exists()
     assert len(site.asked) == 3
 
 
 def test_a_server_that_stays_in_trouble_is_given_up(site: Web, tmp_path: Path):
     with pytest.raises(SourceUnavailable, match=r"small\.zip: HTTP 500 Internal Server Error"):
-        fetch(latest(site, Answer(status=500)), tmp_path)
+        fetch(list_latest_sources(site, Answer(status=500)), tmp_path)
     assert len(site.asked) == sources.PASSES
 
 
 def test_a_server_without_the_file_is_asked_once(site: Web, tmp_path: Path):
     with pytest.raises(SourceUnavailable, match="HTTP 404"):
-        fetch(latest(site, Answer(status=404)), tmp_path)
+        fetch(list_latest_sources(site, Answer(status=404)), tmp_path)
     assert len(site.asked) == 1
 
 
@@ -90,11 +92,11 @@ def test_a_server_without_the_file_is_asked_once(site: Web, tmp_path: Path):
     ids=["cut off", "truncated", "altered", "not a zip"],
 )
 def test_a_bad_file_is_fetched_afresh_once_and_then_refused(site: Web, tmp_path: Path, bad: Answer):
-    served = fetch(latest(site, bad, WHOLE), tmp_path)
+    served = fetch(list_latest_sources(site, bad, WHOLE), tmp_path)
     assert served.ratings.read_bytes() == movielens.ratings("csv", movielens.ROWS)
     assert len(site.asked) == 2
     with pytest.raises(ChecksumMismatch):
-        sources.fetch_first(latest(site, bad), tmp_path / "into", progress.silent)
+        sources.fetch_first(list_latest_sources(site, bad), tmp_path / "into", progress.silent)
     assert len(site.asked) == 4
 
 

@@ -25,7 +25,7 @@ from tests.web import Answer, Web
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch):
+def _wait_briefly(monkeypatch):
     monkeypatch.setattr(sources, "FIRST_WAIT_SECONDS", 0.01)
 
 
@@ -80,16 +80,16 @@ def test_an_empty_store_is_filled_from_the_cache(
     assert other.store.exists(first.ratings.key)
 
 
-@pytest.mark.parametrize("harm", ["altered", "gone"])
+@pytest.mark.parametrize("damage", ["altered", "gone"])
 def test_a_damaged_cache_is_not_trusted(
-    harm: str, workspace: Workspace, site: Web, monkeypatch, tmp_path: Path
+    damage: str, workspace: Workspace, site: Web, monkeypatch, tmp_path: Path
 ):
     ratings = publish_rows(monkeypatch, site, "ml-1m")
     workspace = change_settings(workspace, movielens_url=site.base)
     first = download(workspace, plan_run(workspace, "ml-1m"))
     copy = workspace.fetch(first.ratings)
     copy.unlink()
-    if harm == "altered":
+    if damage == "altered":
         copy.write_bytes(bytes(first.ratings.n_bytes))
     other = change_settings(workspace, store=(tmp_path / "other").as_uri())
     assert download(other, plan_run(other, "ml-1m")) == first

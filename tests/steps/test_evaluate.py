@@ -119,11 +119,11 @@ def test_unseen_ids_are_scored_by_fallback_and_counted(workspace: Workspace) -> 
     assert (evaluation.by_activity[0].label, evaluation.by_activity[0].n_ratings) == ("unseen", 10)
 
 
-def test_it_tells_how_many_ratings_are_scored(workspace: Workspace) -> None:
-    told: list[progress.Tick] = []
+def test_ticks_count_the_ratings_that_are_scored(workspace: Workspace) -> None:
+    ticks: list[progress.Tick] = []
     workspace.store.delete(KEY)
-    evaluation = evaluate(workspace, RUN, "mlp", on_tick=told.append)
-    assert [(tick.work, tick.done) for tick in told] == [("evaluate mlp", evaluation.n_ratings)]
+    evaluation = evaluate(workspace, RUN, "mlp", on_tick=ticks.append)
+    assert [(tick.work, tick.done) for tick in ticks] == [("evaluate mlp", evaluation.n_ratings)]
 
 
 def test_the_evaluation_names_the_bundle_that_was_trained(

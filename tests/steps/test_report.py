@@ -55,8 +55,8 @@ def test_it_points_at_records_and_copies_none_of_them(workspace: Workspace) -> N
 
 def test_the_best_network_is_chosen_on_the_validation_part(tmp_path: Path) -> None:
     workspace = evaluated_run(tmp_path)
-    _give(workspace, "mlp", rmse=0.1)
-    _give(workspace, "linear", valid_rmse=0.2)
+    _change_rmse(workspace, "mlp", rmse=0.1)
+    _change_rmse(workspace, "linear", valid_rmse=0.2)
 
     assert report(workspace, RUN).best == "linear"
     assert "linear was chosen on the validation part" in page(workspace, "report.html")
@@ -66,13 +66,13 @@ def test_without_a_validation_part_the_test_part_decides_and_the_page_says_so(
     tmp_path: Path,
 ) -> None:
     workspace = evaluated_run(tmp_path, "notebook")
-    _give(workspace, "mlp", rmse=0.1)
+    _change_rmse(workspace, "mlp", rmse=0.1)
 
     assert report(workspace, RUN).best == "mlp"
     assert "no validation part was held back" in page(workspace, "report.html")
 
 
-def _give(
+def _change_rmse(
     workspace: Workspace,
     network: str,
     *,

@@ -19,7 +19,7 @@ from mftasks.store.workspace import Workspace
 from tests.steps.splits import HASH, prepare, some_rows
 
 
-def rows_of(workspace: Workspace, ref: SplitRef, name: str) -> list[tuple[int, int, float]]:
+def read_rows(workspace: Workspace, ref: SplitRef, name: str) -> list[tuple[int, int, float]]:
     """Return a part's ratings with ids in place of positions; an unseen id is -1."""
     part = read_part(workspace.fetch(ref.parts[name]))
     users, items = read_vocabulary(workspace.fetch(ref.vocabulary))
@@ -33,10 +33,10 @@ def test_each_rating_is_in_exactly_one_part(workspace: Workspace, tmp_path: Path
     rows = some_rows()
     ref = split(workspace, prepare(workspace, tmp_path, rows, HASH))
     assert set(ref.parts) == {"train", "valid", "test"}
-    found = [row for name in ref.parts for row in rows_of(workspace, ref, name)]
+    found = [row for name in ref.parts for row in read_rows(workspace, ref, name)]
     assert sorted(found) == sorted((user, item, rating) for user, item, rating, _ in rows)
     assert {name: size.n_ratings for name, size in ref.sizes.items()} == {
-        name: len(rows_of(workspace, ref, name)) for name in ref.parts
+        name: len(read_rows(workspace, ref, name)) for name in ref.parts
     }
 
 
@@ -49,7 +49,7 @@ def test_positions_are_of_the_sorted_ids_of_the_train_part(workspace: Workspace,
     assert sorted(set(part.users.tolist())) == list(range(len(vocabulary.user_ids)))
     assert sorted(set(part.items.tolist())) == list(range(len(vocabulary.item_ids)))
     assert (part.users.dtype, part.items.dtype, part.ratings.dtype) == ("int32", "int32", "float32")
-    train = [row[2] for row in rows_of(workspace, ref, "train")]
+    train = [row[2] for row in read_rows(workspace, ref, "train")]
     assert ref.mean_rating == pytest.approx(np.mean(train))
     assert (ref.min_rating, ref.max_rating) == (min(train), max(train))
 
@@ -80,7 +80,7 @@ def test_users_and_items_that_training_has_not_seen_are_counted(
     size = ref.sizes["test"]
     assert (size.n_ratings, size.n_users, size.n_items) == (5, 3, 4)
     assert (size.n_unseen_users, size.n_unseen_items, size.n_unseen_ratings) == (1, 2, 4)
-    assert sorted(rows_of(workspace, ref, "test")) == [
+    assert sorted(read_rows(workspace, ref, "test")) == [
         *((-1, -1, 3.0), (-1, 1, 2.0), (1, -1, 3.0), (2, -1, 1.0), (2, 2, 4.0))
     ]
 
@@ -175,7 +175,7 @@ def test_canonical_takes_the_fold_in_the_order_of_the_file(workspace: Workspace,
     workspace.write(keys.run("a", "profile.json"), msgspec.structs.replace(profile, dataset=ref))
     made = split(workspace, "a")
     expected = sorted((user, item, rating) for user, item, rating, _ in rows[20_000:40_000])
-    assert rows_of(workspace, made, "test") == expected
+    assert read_rows(workspace, made, "test") == expected
     assert made.sizes["valid"].n_ratings == pytest.approx(8_000, abs=250)
 
 

@@ -27,7 +27,7 @@ HASH = SplitConfig(strategy="hash", test_fraction=0.2)
 def download_text(
     workspace: Workspace, tmp_path: Path, text: str, split: SplitConfig = HASH
 ) -> DatasetRef:
-    """Plan a run on one's own ratings, and download them."""
+    """Plan a run on the user's own ratings, and download them."""
     path = tmp_path / "mine.csv"
     path.write_text(text)
     plan = RunPlan(
