@@ -54,9 +54,8 @@ def list_sources(dataset: Dataset, base: str) -> dict[str, Source]:
     """Return the sources of `dataset` by name, the first to try first; `base` has the zips."""
     url = f"{base.rstrip('/')}/{dataset.archive}"
     sources: dict[str, Source] = {hide_password(url): functools.partial(_fetch_zip, dataset, url)}
-    if dataset.mirror:
-        fetch_mirror = functools.partial(_fetch_mirror, dataset, dataset.mirror)
-        sources[f"pip:{dataset.mirror}"] = fetch_mirror
+    if mirror := dataset.mirror:
+        sources[f"pip:{mirror}"] = functools.partial(_fetch_mirror, dataset, mirror)
     return sources
 
 
@@ -71,14 +70,11 @@ def fetch_first(sources: Mapping[str, Source], folder: Path, on_tick: OnTick) ->
         wait=tenacity.wait_exponential_jitter(
             multiplier=FIRST_WAIT_SECONDS, max=30, jitter=FIRST_WAIT_SECONDS / 2
         ),
-        retry=tenacity.retry_if_exception(_may_recover),
+        retry=tenacity.retry_if_exception_type(SourceUnavailable)
+        & tenacity.retry_if_not_exception_type(Refused),
         reraise=True,
     )
     return attempts(_try_each, sources, folder, on_tick)
-
-
-def _may_recover(error: BaseException) -> bool:
-    return isinstance(error, SourceUnavailable) and not isinstance(error, Refused)
 
 
 def _try_each(sources: Mapping[str, Source], folder: Path, on_tick: OnTick) -> Served:
@@ -104,10 +100,12 @@ def _fetch_verified(source: Source, folder: Path, on_tick: OnTick) -> Served:
 
 def _fetch_zip(dataset: Dataset, url: str, folder: Path, on_tick: OnTick) -> Served:
     archive, name = folder / dataset.archive, hide_password(url)
-    expected = _md5_beside(url, folder) if dataset.md5_beside else dataset.archive_md5
+    expected = _fetch_md5(url, folder) if dataset.md5_beside else dataset.archive_md5
     fetch(url, archive, on_tick)
-    if expected:
-        _verify_md5(archive, expected, name)
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if expected not in (None, found):
+        raise ChecksumMismatch(f"{name} has md5 {found}, but {expected} was expected")
     ratings, titles = archives.extract(archive, (dataset.ratings, dataset.titles), folder)
     archive.unlink()
     if dataset.ratings_sha256:
@@ -115,7 +113,7 @@ def _fetch_zip(dataset: Dataset, url: str, folder: Path, on_tick: OnTick) -> Ser
     return Served(name, ratings, titles)
 
 
-def _md5_beside(url: str, folder: Path) -> str:
+def _fetch_md5(url: str, folder: Path) -> str:
     """Return the md5 that the publisher put next to the zip."""
     path = folder / "md5"
     fetch(f"{url}.md5", path, lambda tick: None)
@@ -160,10 +158,3 @@ def _pip_download(requirement: str, folder: Path) -> Path:
         lines = asked.stderr.strip().splitlines() or ["no message"]
         raise SourceUnavailable(f"pip download {requirement}: {lines[-1]}")
     return wheels[0]
-
-
-def _verify_md5(path: Path, expected: str, what: str) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != expected:
-        raise ChecksumMismatch(f"{what} has md5 {found}, but {expected} was expected")

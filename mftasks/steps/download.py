@@ -96,11 +96,10 @@ def _restore_from_cache(workspace: Workspace, dataset: catalog.Dataset) -> Datas
     copies = {blob: workspace.cache.path(blob.sha256) for blob in _list_blobs(ref)}
     if not _fits(ref, dataset) or any(not path.is_file() for path in copies.values()):
         return None
-    altered = [path for blob, path in copies.items() if sha256_of(path) != blob.sha256]
-    for path in altered:
-        log.warning("%s was altered; removed from the cache", path)
-        path.unlink()
-    if altered:
+    if any(sha256_of(path) != blob.sha256 for blob, path in copies.items()):
+        log.warning("copies of %s in the cache were altered; they are removed", dataset.name)
+        for path in copies.values():
+            path.unlink()
         return None
     for blob, copy in copies.items():
         workspace.put_blob(blob.key, copy)
