@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ Ids = NDArray[np.int64] | NDArray[np.str_]
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int32]
 
-DIGITS = 16  # so many are whole numbers in double precision too
+NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
+NO_ID = -(2**63)
 
 
 class Part(NamedTuple):
@@ -47,14 +49,12 @@ def positions(ids: Any, known: Ids) -> Positions:
 
 
 def _to_numbers(ids: NDArray[Any]) -> NDArray[Any]:
-    """Return ids as numbers; words that are none become NaN, which equals no id."""
+    """Return ids as numbers; a word that is none, as files write numbers, becomes `NO_ID`."""
     if ids.dtype.kind not in "UO":
         return ids
     words = ids.astype(str)
-    numeric = np.char.isdecimal(words) & (np.char.str_len(words) < DIGITS)
-    if numeric.all():
-        return words.astype(np.int64)
-    return np.where(numeric, np.where(numeric, words, "0").astype(np.int64), np.nan)
+    numbers = [int(word) if NUMBER.fullmatch(word) else NO_ID for word in words.ravel().tolist()]
+    return np.array(numbers, np.int64).reshape(words.shape)
 
 
 def to_npz(arrays: Part | Vocabulary) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mftasks.data.catalog import Counts, Scale
 from mftasks.data.table import MISSING, EncodedIds, RatingsTable
+from mftasks.errors import quote
 from mftasks.records import Check, Severity
 
 if TYPE_CHECKING:
@@ -128,7 +129,13 @@ def _allow(low: float, high: float) -> Callable[[Any], Any]:
 def _list_id_rules(column: str, ids: EncodedIds) -> Iterator[Rule]:
     missing = MISSING if ids.known.dtype.kind == "i" else ""
     yield Rule(f"{column} is there", "error", lambda known: known != missing, "an id")
-    if missing == MISSING:
+    if missing == "":
+        name, wanted = (
+            f"{column} is trimmed",
+            "no blanks at either end, as `u1 ` and `u1` are two ids",
+        )
+        yield Rule(name, "warning", lambda known: known == np.char.strip(known), wanted)
+    else:
         name = f"{column} is not negative"
         yield Rule(name, "error", lambda known: (known >= 0) | (known == MISSING), "0 or more")
 
@@ -170,7 +177,7 @@ def _list_first(n: int, describe: Callable[[int], str]) -> str:
 def _show(value: Any) -> str:
     if value.dtype.kind == "f":
         return "nothing" if value != value else f"{value:g}"
-    return "nothing" if value in (MISSING, "") else repr(value.item())
+    return "nothing" if value in (MISSING, "") else quote(value.item())
 
 
 def _check_pairs(table: RatingsTable) -> Check:

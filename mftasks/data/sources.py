@@ -87,7 +87,9 @@ def _try_each(sources: Mapping[str, Source], folder: Path, on_tick: OnTick) -> S
             reasons[name] = error
     final = all(isinstance(reason, Refused) for reason in reasons.values())
     listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    raise (Refused if final else SourceUnavailable)(f"no source of the data answers: {listed}")
+    raise (Refused if final else SourceUnavailable)(
+        f"no source of the data answers: {listed}; MF_MOVIELENS_URL may name another place for the zips"
+    )
 
 
 def _fetch_verified(source: Source, folder: Path, on_tick: OnTick) -> Served:

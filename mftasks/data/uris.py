@@ -5,8 +5,11 @@ In `file:` and `s3:` a `#` or `?` is a letter like any other, as names of files 
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+_LOGIN = re.compile(r"^(\w+://)(?:[^/?#]*@|[^/?#@:]*:(?!\d+(?:[/?]|$)).*@)")
 
 
 class Uri(NamedTuple):
@@ -26,8 +29,8 @@ def parse(uri: str) -> Uri:
 
 
 def hide_password(uri: str) -> str:
-    """Return `uri` without user and password, as it may be shown, logged and stored."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
+    """Return `uri` without user and password, as it may be shown, logged and stored.
+
+    A password is hidden even if it holds an unquoted `/`, `?` or `#`.
+    """
+    return _LOGIN.sub(r"\1", uri)

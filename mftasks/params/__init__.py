@@ -127,7 +127,7 @@ def _convert_value(name: str, value: Any, kind: Any, schema: Mapping[str, Any]) 
         if isinstance(value, float) and value.is_integer():
             return msgspec.convert(int(value), kind)  # a form of JSON knows one kind of number only
         return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, ValueError, TypeError):
+    except (msgspec.ValidationError, ValueError, TypeError, OverflowError):
         must = schemas.describe(schema)
         raise InvalidPlan(f"{name} cannot be {quote(value)}: it must be {must}") from None
 

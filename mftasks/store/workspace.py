@@ -63,14 +63,12 @@ class Workspace:
         return self.read(key, type(record))
 
     def put_blob(self, key: str, data: Data, content_type: str = BINARY) -> records.BlobRef:
-        """Put bytes or a file at `key` if absent, and return a reference to them.
+        """Put bytes or a file at `key`, and return a reference to them.
 
-        Raises `ChecksumMismatch` if the key holds other bytes already.
+        Until the record that holds the reference is there, what another attempt left is replaced.
         """
-        ref = refer_to(key, data)
-        if not self.store.put_if_absent(key, data, content_type):
-            self._download(ref)  # what the key holds, not what the cache does
-        return ref
+        self.store.put(key, data, content_type)
+        return refer_to(key, data)
 
     def fetch(self, ref: records.BlobRef) -> Path:
         """Return the path of a verified local copy of a blob, read-only by convention.

@@ -224,3 +224,18 @@ def test_five_stars_by_nearly_everybody_make_one_star_no_outlier():
     n = 100
     of = make_table(list(range(n)), [1, 2] * (n // 2), [1.0] + [5.0] * (n - 1), [874965758] * n)
     assert find_failed(of, OWN) == []
+
+
+def test_ids_that_differ_by_a_blank_are_a_warning():
+    of = make_table(users=["u1", "u1 ", "u2", "u2"])
+    [found] = find_failed(of)
+    assert (found.name, found.severity) == ("user_id is trimmed", "warning")
+    assert found.detail.startswith("1 of 4: 'u1 ' in row 2; expected no blanks")
+
+
+def test_a_value_of_a_million_letters_is_cut():
+    long = "x" * 1_000_000
+    for of in (make_table(users=[long, f"{long} ", "y", "z"]), make_table(users=[long] * 4)):
+        found = find_failed(of)
+        assert found
+        assert all(len(check.detail) < 1000 for check in found)

@@ -7,6 +7,7 @@ import pytest
 
 from mftasks import progress
 from mftasks.data import transfer
+from mftasks.data.uris import hide_password
 from mftasks.progress import Tick
 from tests.web import Answer, Web
 
@@ -57,3 +58,20 @@ def test_files_outside_the_folders_for_data_are_refused_links_followed(tmp_path:
     for name in ("shared/link.csv", "private/a.csv", "shared/../private/a.csv"):
         with pytest.raises(transfer.Refused, match="outside the folders of MF_DATA_ROOTS, /srv"):
             copy(f"file://{tmp_path}/{name}", tmp_path, roots)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://user:pass@mirror:80/zips", "http://mirror:80/zips"),
+        ("http://user:pa#ss@mirror/", "http://mirror/"),
+        ("http://user:p/2?3@mirror/", "http://mirror/"),
+        ("https://user@mirror/zips", "https://mirror/zips"),
+        ("http://mirror:8080/a@b/ml.zip", "http://mirror:8080/a@b/ml.zip"),
+        ("http://mirror/a:b@c", "http://mirror/a:b@c"),
+        ("file:///home/me@work/ratings.csv", "file:///home/me@work/ratings.csv"),
+        ("s3://bucket/a:b@c.csv", "s3://bucket/a:b@c.csv"),
+    ],
+)
+def test_a_password_is_hidden_however_it_is_spelt(uri: str, shown: str) -> None:
+    assert hide_password(uri) == shown

@@ -75,6 +75,8 @@ def test_a_uri_is_split_by_hash() -> None:
         ({"split": "hash", "fold": 2}, InvalidPlan, "belongs to split 'canonical'"),
         ({"split": "temporal"}, InvalidPlan, "test_from"),
         ({"test_from": "spring"}, InvalidPlan, "'spring'"),
+        ({"test_from": "0001-01-01T00:00:00+14:00"}, InvalidPlan, "'0001-01-01T00"),
+        ({"as_of": "9999-12-31T23:59:59-12:00"}, InvalidPlan, "'9999-12-31T23"),
         ({"dataset": "ml-1m", "split": "canonical"}, InvalidPlan, "ml-100k only"),
         ({"test_fraction": 0.6, "valid_fraction": 0.5}, InvalidPlan, "nothing to train on"),
     ],

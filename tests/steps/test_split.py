@@ -54,6 +54,16 @@ def test_positions_are_of_the_sorted_ids_of_the_train_part(workspace: Workspace,
     assert (ref.min_rating, ref.max_rating) == (min(train), max(train))
 
 
+def test_parts_of_an_attempt_that_was_killed_are_replaced(workspace: Workspace, tmp_path: Path):
+    run_id = prepare(workspace, tmp_path, some_rows(), HASH)
+    sha256 = workspace.read(keys.run(run_id, "profile.json"), Profile).dataset.sha256
+    key = keys.split(fingerprint(sha256, HASH), "train.npz")
+    workspace.store.put(key, b"as another version of numpy writes it", "application/octet-stream")
+    ref = split(workspace, run_id)
+    assert ref.parts["train"].key == key
+    assert len(read_part(workspace.fetch(ref.parts["train"])).ratings) > 0
+
+
 def test_the_order_of_the_file_does_not_matter(workspace: Workspace, tmp_path: Path):
     rows = some_rows()
     first = split(workspace, prepare(workspace, tmp_path, rows, HASH, "a"))

@@ -53,13 +53,10 @@ def test_an_altered_blob_is_refused_and_not_cached(workspace: Workspace) -> None
     assert not [path for path in workspace.cache.folder.rglob("*") if path.is_file()]
 
 
-def test_other_bytes_under_a_taken_key_are_refused_whatever_the_cache_holds(
-    workspace: Workspace,
-) -> None:
-    workspace.fetch(workspace.put_blob("another-key", b"others"))
+def test_what_an_attempt_left_is_replaced_by_the_next(workspace: Workspace) -> None:
     workspace.put_blob("blob", b"bytes")
-    with pytest.raises(ChecksumMismatch, match="blob"):
-        workspace.put_blob("blob", b"others")
+    ref = workspace.put_blob("blob", b"others")
+    assert workspace.fetch(ref).read_bytes() == b"others"
 
 
 def test_putting_the_same_blob_twice_is_harmless(workspace: Workspace) -> None:
