@@ -1,4 +1,4 @@
-"""What many tests share: workspaces over real stores, and a small matrix of ratings."""
+"""Workspaces over real stores, a small matrix of ratings, and the order and marks of all tests."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def s3_workspace(
 
 @pytest.fixture
 def site() -> Iterator[Web]:
-    """Give a web server on loopback that answers as it is told."""
+    """Give a web server on loopback whose answers the test chooses."""
     with web.running() as running:
         yield running
 

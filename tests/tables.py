@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 
 
 class Row(Protocol):
-    """Be one line of a table."""
+    """One line of a table."""
 
     def cells(self) -> tuple[str, ...]: ...
 
 
 class Table(NamedTuple):
-    """Stand between `<!-- name -->` and `<!-- /name -->`."""
+    """A table that stands between `<!-- name -->` and `<!-- /name -->`."""
 
     name: str
     columns: tuple[str, ...]

@@ -1,35 +1,36 @@
-"""Wait for a condition; if it does not come true, fail with what explains that."""
+"""Wait for a condition; the failure shows what was waited for, and what there was instead."""
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any
 
 EVERY_SECONDS = 0.1
-LONGEST_SECONDS = (
-    1800.0  # for what makes progress for ever, such as a service that is started again and again
-)
+LONGEST_SECONDS = 1800.0  # a service that is restarted again and again makes progress for ever
 
 
 def wait(
-    true: Callable[[], Any],
+    condition: Callable[[], Any],
     seconds: float,
     explain: Callable[[], object],
     every: float = EVERY_SECONDS,
     progress: Callable[[], object] = lambda: None,
 ) -> float:
-    """Wait until `true()`, and return after how many seconds.
+    """Wait until `condition()`, and return after how many seconds.
 
     Fails with `explain()` once `progress()` has not changed for `seconds`.
     """
     began = changed = time.monotonic()
     latest = progress()
-    while not true():
+    while not condition():
         now = time.monotonic()
         if (reached := progress()) != latest:
             latest, changed = reached, now
-        assert now - changed < seconds, f"no progress for {seconds:.0f} s:\n{explain()}"
-        assert now - began < LONGEST_SECONDS, f"not within {LONGEST_SECONDS:.0f} s:\n{explain()}"
+        if now - changed > seconds or now - began > LONGEST_SECONDS:
+            awaited = inspect.getsource(condition).strip()
+            waited = f"{now - began:.0f} s, the last {now - changed:.0f} s without progress"
+            raise AssertionError(f"in vain after {waited}: {awaited}\n{explain()}")
         time.sleep(every)
     return time.monotonic() - began

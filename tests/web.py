@@ -1,4 +1,4 @@
-"""A web server on localhost that answers as a test tells it to, well or badly."""
+"""A web server on localhost that gives the answers that a test asks for, good or bad."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Answer(NamedTuple):
-    """Hold what the server says; `announced` is its Content-Length, the body's own by default."""
+    """An answer of the server; `announced` is its Content-Length, the body's own by default."""
 
     body: bytes = b""
     status: int = 200
@@ -20,7 +20,7 @@ class Answer(NamedTuple):
 
 
 class Web(ThreadingHTTPServer):
-    """Serve the answers of each path in turn, the last one for ever; unknown paths are 404."""
+    """A server that gives the answers of each path in turn, the last one for ever; unknown paths are 404."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

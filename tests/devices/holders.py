@@ -1,4 +1,4 @@
-"""Processes that lease CPU slots until they are told to let go."""
+"""Processes that lease CPU slots until their standard input ends."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A run that is not done in time is told of, on a real scheduler, and can still be cleared."""
+"""A run that is late is reported by a real scheduler, and its tasks can still be cleared."""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ HOURS = 0.002
 LONG = {"networks": ["linear"], "epochs": 1000, "patience": 0, "batch_size": 100}
 
 
-def test_a_late_run_is_told_of_once_and_its_tasks_can_be_cleared(
+def test_a_late_run_is_reported_once_and_its_tasks_can_be_cleared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "ratings.csv"
@@ -30,15 +31,16 @@ def test_a_late_run_is_told_of_once_and_its_tasks_can_be_cleared(
         monkeypatch.setenv("MF_NOTIFY_WEBHOOK", f"{posts.base}/hook")
         with stack.running(tmp_path / "stack", port=port, scheduled=False) as running:
             airflow = running.airflow
+            states = functools.partial(airflow.tasks, "late")
             airflow.trigger("late", LONG | {"dataset": data.as_uri()})
-            # While the deadline stands: where it has passed, Airflow's own reference fails no more.
+            # Before the deadline: once it has passed, Airflow's reference to it can no longer fail.
             _clear(airflow, "publish")
             assert "/hook" not in posts.got
-            wait(lambda: airflow.progress("late", "train_linear") is not None, 90, str)
-            wait(lambda: "/hook" in posts.got, 30, str)
+            wait(lambda: airflow.progress("late", "train_linear") is not None, 90, states)
+            wait(lambda: "/hook" in posts.got, 30, states)
             message = msgspec.json.decode(posts.got.pop("/hook"), type=Message)
             _clear(airflow, "train_linear")
-            wait(lambda: _tries(airflow, "train_linear") > 1, 30, str)
+            wait(lambda: _tries(airflow, "train_linear") > 1, 30, states)
             assert airflow.run_state("late") == "running"
             airflow.end_unfinished_runs()
     assert (message.event, message.run_id) == ("deadline_missed", "late")
@@ -46,7 +48,7 @@ def test_a_late_run_is_told_of_once_and_its_tasks_can_be_cleared(
 
 
 def _clear(airflow: stack.Airflow, task_id: str) -> None:
-    """Clear a task of the run as the UI does; raises `RequestRefused` where Airflow cannot."""
+    """Clear a task of the run as the UI does; raises `RequestRefused` if Airflow cannot."""
     chosen = {"dag_run_id": "late", "task_ids": [task_id], "only_failed": False, "dry_run": False}
     answer = airflow.ask("POST", f"/api/v2/dags/{DAG}/clearTaskInstances", chosen)
     assert answer["total_entries"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from pathlib import Path
@@ -29,20 +30,19 @@ def test_a_stopped_training_resumes_in_the_same_try_and_one_marked_failed_stays_
     [port] = free_ports(1)
     with stack.running(tmp_path / "stack", port=port, scheduled=False) as running:
         airflow = running.airflow
+        states = functools.partial(airflow.tasks, "long")
         airflow.trigger("long", LONG | {"dataset": data.as_uri()})
-        wait(lambda: _epoch(airflow) >= 3, 120, str)
+        wait(lambda: _epoch(airflow) >= 3, 120, states)
         for _ in range(3):  # as a worker that shuts down does
-            wait(lambda: len(_guards()) == 1, 60, lambda: airflow.tasks("long"))
+            wait(lambda: len(_guards()) == 1, 60, states)
             [step] = _guards()
             reached = _epoch(airflow)
-            wait(
-                lambda reached=reached: _epoch(airflow) > reached, 60, lambda: airflow.tasks("long")
-            )
+            wait(lambda reached=reached: _epoch(airflow) > reached, 60, states)
             os.kill(step.pid, signal.SIGTERM)
             step.wait(20)
             assert _state(airflow)[1] == 1
-        wait(lambda: _state(airflow)[0] == "running", 60, lambda: airflow.tasks("long"))
-        wait(lambda: len(_guards()) == 1, 60, str)
+        wait(lambda: _state(airflow)[0] == "running", 60, states)
+        wait(lambda: len(_guards()) == 1, 60, states)
         assert _state(airflow) == ("running", 1)
         [step] = _guards()
         airflow.ask(
@@ -52,7 +52,7 @@ def test_a_stopped_training_resumes_in_the_same_try_and_one_marked_failed_stays_
         )
         psutil.wait_procs([step], timeout=60)
         assert not step.is_running()
-        wait(lambda: airflow.run_state("long") == "failed", 60, lambda: airflow.tasks("long"))
+        wait(lambda: airflow.run_state("long") == "failed", 60, states)
         assert _state(airflow) == ("failed", 1)
 
 
