@@ -22,13 +22,12 @@ def test_several_devices_learn_what_one_learns(
     asked = config(network, epochs=2, **given)
     assert len(data.train.ratings) % asked.batch_size < 3, "a device must be idle in the last batch"
     alone = training.fit(asked, data)
-    for n in (2, 3):
-        shared = training.fit(asked, data, n_devices=n)
-        for one, other in zip(shared.history, alone.history, strict=True):
-            assert one.train_rmse == pytest.approx(other.train_rmse, abs=2e-5)
-            assert one.valid_rmse == pytest.approx(other.valid_rmse, abs=2e-5)
-        for mine, theirs in zip(weights_of(shared), weights_of(alone), strict=True):
-            assert mine == pytest.approx(theirs, abs=2e-3)
+    shared = training.fit(asked, data, n_devices=3)
+    for one, other in zip(shared.history, alone.history, strict=True):
+        assert one.train_rmse == pytest.approx(other.train_rmse, abs=2e-5)
+        assert one.valid_rmse == pytest.approx(other.valid_rmse, abs=2e-5)
+    for mine, theirs in zip(weights_of(shared), weights_of(alone), strict=True):
+        assert mine == pytest.approx(theirs, abs=2e-3)
 
 
 def test_every_device_has_a_share_of_each_batch_and_the_same_weights(data: training.Data) -> None:

@@ -22,8 +22,9 @@ def test_two_epochs_and_two_more_equal_four_to_the_bit(
         l2=0.05,
         weight_decay=1e-3,
     )
-    unbroken = training.fit(asked, data)
-    resumed = training.fit(asked, data, start=states(asked, data)[1])
+    reached: list[State] = []
+    unbroken = training.fit(asked, data, on_epoch=reached.append)
+    resumed = training.fit(asked, data, start=reached[1])
     assert equal(weights_of(resumed), weights_of(unbroken))
     assert resumed.best_epoch == unbroken.best_epoch
     for one, other in zip(resumed.history, unbroken.history, strict=True):
@@ -36,9 +37,10 @@ def test_a_training_whose_best_epoch_lies_before_the_checkpoint_resumes_to_the_s
     data: training.Data,
 ) -> None:
     asked = config(epochs=12, learning_rate=0.2, params={"factors": 32})
-    unbroken = training.fit(asked, data)
+    reached: list[State] = []
+    unbroken = training.fit(asked, data, on_epoch=reached.append)
     assert unbroken.best_epoch < 10
-    resumed = training.fit(asked, data, start=states(asked, data)[9])
+    resumed = training.fit(asked, data, start=reached[9])
     assert equal(weights_of(resumed), weights_of(unbroken))
 
 
