@@ -91,8 +91,14 @@ def reporter(mode: str) -> Iterator[OnTick]:
     if mode == "json":
         yield _write_json
     elif mode == "bar" or (mode == "auto" and sys.stderr.isatty()):
-        with _Bars() as bars:
-            yield bars
+        with Progress(
+            TextColumn("{task.description:<15}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        ) as bars:
+            yield _Bars(bars)
     else:
         yield _Lines()
 
@@ -122,22 +128,9 @@ class _Lines:
 class _Bars:
     """Bars in a terminal, one for each piece of work."""
 
-    def __init__(self) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description:<15}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-        )
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
         self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> _Bars:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
 
     def __call__(self, tick: Tick) -> None:
         if tick.work not in self._tasks:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import pynvml
 
-from mftasks.errors import DeviceUnavailable, InvalidPlan
+from mftasks.errors import DeviceUnavailable, InvalidPlan, quote
 from mftasks.records import DeviceKind, GpuUse
 
 log = logging.getLogger(__name__)
@@ -83,29 +83,25 @@ def usage(leased: Sequence[Device]) -> tuple[GpuUse, ...]:
 
 
 def _find_gpus(environment: Mapping[str, str]) -> tuple[list[Device], str]:
-    """Return the GPUs that CUDA would show to this process, or none and the reason."""
+    """Return the GPUs that CUDA would show to this process, and the reason if there are none."""
     if not _mxnet_has_cuda():
         return [], "MXNet is built without CUDA"
+    present, problem = [], "finds no GPU"
     try:
         pynvml.nvmlInit()  # it is never shut down: a start may take a second
         present = [_read_gpu(number) for number in range(pynvml.nvmlDeviceGetCount())]
     except pynvml.NVMLError as error:
-        raise DeviceUnavailable(
-            f"MXNet is built for CUDA, and the NVIDIA driver does not answer ({error}); "
-            "see what nvidia-smi reports on this worker, or choose device cpu"
-        ) from error
+        problem = f"does not answer ({error})"
     if not present:
         raise DeviceUnavailable(
-            "MXNet is built for CUDA, and the NVIDIA driver finds no GPU; "
+            f"MXNet is built for CUDA, and the NVIDIA driver {problem}; "
             "see what nvidia-smi reports on this worker, or choose device cpu"
         )
     if VISIBLE not in environment:
         return [gpu.device for gpu in present], ""
-    visible = _select_visible(present, environment)
-    text = (
-        f"{VISIBLE}={environment[VISIBLE][:300]!r} hides all GPUs of this worker ({len(present)})"
-    )
-    return visible, "" if visible else text
+    value = quote(environment[VISIBLE])
+    reason = f"{VISIBLE}={value} hides all GPUs of this worker ({len(present)})"
+    return _select_visible(present, environment), reason
 
 
 @functools.cache
@@ -150,14 +146,14 @@ def _refuse_ambiguous_order(present: Sequence[_Gpu], environment: Mapping[str, s
     models = {gpu.model for gpu in present}
     if environment.get(ORDER) != "PCI_BUS_ID" and len(models) > 1:
         raise InvalidPlan(
-            f"{VISIBLE}={environment[VISIBLE][:300]!r} names GPUs by index, and their order is not fixed, "
+            f"{VISIBLE}={quote(environment[VISIBLE])} names GPUs by index, and their order is not fixed, "
             f"as they differ ({', '.join(sorted(models))}); set {ORDER}=PCI_BUS_ID, or name UUIDs"
         )
 
 
 def _find_by_index(token: str, present: Sequence[_Gpu]) -> Device | None:
-    known = token.isdecimal() and int(token) < len(present)
-    return present[int(token)].device if known else None
+    is_known = token.isdecimal() and int(token) < len(present)
+    return present[int(token)].device if is_known else None
 
 
 def _find_by_uuid(token: str, present: Sequence[_Gpu]) -> Device | None:
@@ -167,9 +163,8 @@ def _find_by_uuid(token: str, present: Sequence[_Gpu]) -> Device | None:
         return Device("gpu", token, token)
     if kind != "GPU" or not start:
         return None
-    meant = [
-        gpu.device for gpu in present if gpu.device.id.lower().startswith(f"gpu-{start.lower()}")
-    ]
+    prefix = token.lower()
+    meant = [gpu.device for gpu in present if gpu.device.id.lower().startswith(prefix)]
     return meant[0] if len(meant) == 1 else None
 
 
