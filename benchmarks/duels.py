@@ -14,7 +14,7 @@ QUICK_EPOCHS = {"linear": 8, "mlp": 6, "resnet": 8}
 
 
 class Duel(NamedTuple):
-    """Set `changes` against the notebook: over `epochs` of both, or to its best RMSE if None."""
+    """`changes` against the notebook: over `epochs` of both, or to its best RMSE if None."""
 
     name: str
     network: str

@@ -9,7 +9,7 @@ from mftasks.devices.memory import peak_rss_bytes
 
 
 class Clock:
-    """Note RMSE, CPU seconds (of all threads) and wall seconds since it was made, epoch by epoch."""
+    """RMSE, CPU seconds (of all threads) and wall seconds since it was made, epoch by epoch."""
 
     def __init__(self) -> None:
         self.cpu_began = time.process_time()

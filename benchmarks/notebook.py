@@ -33,7 +33,7 @@ BATCH_SIZE = {"linear": 100, "mlp": 100, "resnet": 200}
 
 
 def main() -> None:
-    """Train as the job on the command line says."""
+    """Train what the job on the command line asks for."""
     job = json.loads(sys.argv[1])
     with np.load(job["parts"]) as parts:
         arrays = dict(parts)
@@ -43,7 +43,7 @@ def main() -> None:
     batch_size = BATCH_SIZE[job["network"]]
     model = mx.model.FeedForward(
         ctx=[mx.cpu()],
-        symbol=symbol(
+        symbol=make_symbol(
             job["network"], arrays["train_users"].max() + 1, arrays["train_items"].max() + 1
         ),
         num_epoch=job["epochs"],
@@ -54,16 +54,16 @@ def main() -> None:
     )
     rmse = Rmse(-(-len(arrays["test_ratings"]) // batch_size))
     model.fit(
-        X=batches(arrays, "train", batch_size),
-        eval_data=batches(arrays, "test", batch_size),
+        X=make_batches(arrays, "train", batch_size),
+        eval_data=make_batches(arrays, "test", batch_size),
         eval_metric=mx.metric.CustomMetric(rmse, name="rmse"),
-        eval_end_callback=lambda told: clock.tick(rmse.pooled()),
+        eval_end_callback=lambda evaluated: clock.tick(rmse.pool()),
     )
     clock.print()
 
 
 class Rmse:
-    """Be the notebook's metric: the RMSE of a batch, computed rating by rating in Python.
+    """The notebook's metric: the RMSE of a batch, computed rating by rating in Python.
 
     The notebook reports the mean over batches. So that both sides report the same, `pooled` is of
     the clipped predictions of the last `n_batches`.
@@ -81,11 +81,11 @@ class Rmse:
             total += (ratings[i] - predicted[i]) * (ratings[i] - predicted[i])
         return math.sqrt(total / len(ratings))
 
-    def pooled(self) -> float:
+    def pool(self) -> float:
         return math.sqrt(sum(squared for squared, _ in self.last) / sum(n for _, n in self.last))
 
 
-def batches(arrays: dict[str, Any], part: str, batch_size: int) -> mx.io.NDArrayIter:
+def make_batches(arrays: dict[str, Any], part: str, batch_size: int) -> mx.io.NDArrayIter:
     """Return the notebook's iterator, which shuffles once."""
     return mx.io.NDArrayIter(
         {side: arrays[f"{part}_{side}s"].astype(np.float32) for side in ("user", "item")},
@@ -95,7 +95,7 @@ def batches(arrays: dict[str, Any], part: str, batch_size: int) -> mx.io.NDArray
     )
 
 
-def symbol(network: str, n_users: int, n_items: int) -> mx.sym.Symbol:
+def make_symbol(network: str, n_users: int, n_items: int) -> mx.sym.Symbol:
     """Return the notebook's network with its loss layer."""
     tower = {"linear": lambda side: side, "mlp": mlp, "resnet": resnet}[network]
     sides = (

@@ -21,7 +21,7 @@ from mftasks.records import TrainConfig
 
 
 def main() -> None:
-    """Train as the job on the command line says."""
+    """Train what the job on the command line asks for."""
     job = json.loads(sys.argv[1])
     with np.load(job["parts"]) as arrays:
         train, test = (
@@ -33,14 +33,14 @@ def main() -> None:
     )
     clock = Clock()
     training.fit(
-        config(job["network"], job["changes"]),
+        make_config(job["network"], job["changes"]),
         training.Data(train, test, sizes, 1.0, 5.0),
         on_epoch=lambda state: clock.tick(state.history[-1].valid_rmse or 0.0),
     )
     clock.print()
 
 
-def config(network: str, changes: dict[str, Any]) -> TrainConfig:
+def make_config(network: str, changes: dict[str, Any]) -> TrainConfig:
     """Return the notebook preset of `network` with `changes`."""
     preset = msgspec.to_builtins(networks.load(network).PRESETS["notebook"])
     params = {**preset["params"], **changes.get("params", {})}

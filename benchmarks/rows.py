@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Row(msgspec.Struct, frozen=True):
-    """Hold one comparison; `ratio` says how many times less ours is."""
+    """One comparison; `ratio` is how many times less ours is."""
 
     name: str
     ours: float
@@ -25,15 +25,15 @@ class Row(msgspec.Struct, frozen=True):
     command: str
 
 
-def rows_of(duel: Duel, ours: list[Run], theirs: list[Run]) -> list[Row]:
+def make_rows(duel: Duel, ours: list[Run], theirs: list[Run]) -> list[Row]:
     """Return what one duel was measured by: CPU and wall seconds, RMSE, and memory."""
     sides = [
         [choose(duel, *runs) for runs in zip(theirs, ours, strict=True)]
-        for choose in (_reached, _goal)
+        for choose in (_find_reached, _find_goal)
     ]
 
     def row(what: str, unit: str, of: Callable[[Epoch], float]) -> Row:
-        return _row(duel, what, unit, *(statistics.median(map(of, side)) for side in sides))
+        return _make_row(duel, what, unit, *(statistics.median(map(of, side)) for side in sides))
 
     memory = (
         statistics.median(run.peak_rss_bytes / 1e6 for run in runs) for runs in (ours, theirs)
@@ -42,22 +42,22 @@ def rows_of(duel: Duel, ours: list[Run], theirs: list[Run]) -> list[Row]:
         row("CPU", "s", lambda epoch: epoch.cpu),
         row("wall", "s", lambda epoch: epoch.wall),
         row("test RMSE", "RMSE", lambda epoch: epoch.rmse),
-        _row(duel, "peak memory", "MB", *memory),
+        _make_row(duel, "peak memory", "MB", *memory),
     ]
 
 
-def _goal(duel: Duel, theirs: Run, ours: Run) -> Epoch:
+def _find_goal(duel: Duel, theirs: Run, ours: Run) -> Epoch:
     """Return the notebook's epoch that counts: the last that both came to, or its best."""
     if duel.epochs is None:
         return min(theirs.epochs, key=lambda epoch: epoch.rmse)
     return theirs.epochs[min(len(theirs.epochs), len(ours.epochs), duel.epochs) - 1]
 
 
-def _reached(duel: Duel, theirs: Run, ours: Run) -> Epoch:
+def _find_reached(duel: Duel, theirs: Run, ours: Run) -> Epoch:
     """Return our epoch that counts: the last that both came to, or the first as good as theirs."""
     if duel.epochs is not None:
         return ours.epochs[min(len(theirs.epochs), len(ours.epochs), duel.epochs) - 1]
-    goal = _goal(duel, theirs, ours).rmse
+    goal = _find_goal(duel, theirs, ours).rmse
     for epoch in ours.epochs:
         if epoch.rmse <= goal:
             return epoch
@@ -65,7 +65,7 @@ def _reached(duel: Duel, theirs: Run, ours: Run) -> Epoch:
     sys.exit(f"{duel.name}: ours comes to {best:.4f}, and {goal:.4f} was to be reached")
 
 
-def _row(duel: Duel, what: str, unit: str, ours: float, theirs: float) -> Row:
+def _make_row(duel: Duel, what: str, unit: str, ours: float, theirs: float) -> Row:
     return Row(
         name=f"{duel.name}: {what}",
         ours=round(ours, 4),

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """Hold the test RMSE after an epoch, and the CPU and wall seconds until then."""
+    """The test RMSE after an epoch, and the CPU and wall seconds until then."""
 
     rmse: float
     cpu: float
@@ -32,7 +32,7 @@ class Epoch(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Hold what one process measured of its training."""
+    """What one process measured of its training."""
 
     epochs: tuple[Epoch, ...]
     peak_rss_bytes: int

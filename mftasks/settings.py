@@ -9,7 +9,7 @@ MF_DATA_ROOTS          folders, colons between them, that file:// data sets must
 MF_CHECKPOINT_SECONDS  least time between two checkpoints of a training
 MF_CPU_SLOTS           trainings at once on this host's CPU; its cores by default, three at least
 MF_DEVICE_WAIT_SECONDS how long a training waits for a device that others hold; without limit by default
-MF_LEASES              folder of the locks that say who holds which device of this host
+MF_LEASES              folder of the locks that show who holds which device of this host
 MF_PROGRESS            how a step reports its progress: auto, bar, lines or json
 """
 

@@ -112,14 +112,14 @@ class Bundle:
         if user >= 0:
             scores = self.predict_at(np.full_like(everything, user), everything, clip=False)
         else:
-            scores = self._damped_means()
+            scores = self._damp_means()
         without = positions(list(exclude), self.tables.item_ids)
         scores[without[without >= 0]] = -np.inf
-        best = _largest(scores, top)
+        best = _find_largest(scores, top)
         shown = scores[best].clip(self.header.min_rating, self.header.max_rating)
         return list(zip(self.tables.item_ids[best].tolist(), shown.tolist(), strict=True))
 
-    def _damped_means(self) -> Floats:
+    def _damp_means(self) -> Floats:
         counts, means = self.tables.item_counts, self.tables.item_means
         sums = means * counts + DAMPING * self.header.mean_rating
         return (sums / (counts + DAMPING)).astype(np.float32)
@@ -135,7 +135,7 @@ def _import_network(symbol: Path, parameters: Path) -> Any:
     return network
 
 
-def _largest(scores: Floats, top: int) -> NDArray[np.intp]:
+def _find_largest(scores: Floats, top: int) -> NDArray[np.intp]:
     """Return the indices of the `top` finite scores, largest first, ties by index."""
     n = min(top, int(np.isfinite(scores).sum()))
     if n <= 0:

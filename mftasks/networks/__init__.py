@@ -73,8 +73,8 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
-def formula(name: str) -> str:
-    """Return the first sentence of a network's file, which says what it computes."""
+def read_formula(name: str) -> str:
+    """Return the first sentence of a network's file, which is its formula."""
     return (load(name).__doc__ or name).strip().split("\n\n")[0].replace("`", "").replace("\n", " ")
 
 

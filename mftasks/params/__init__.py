@@ -1,8 +1,8 @@
 """What may be chosen for a run: one description for the trigger form, `plan`, the CLI and the documentation.
 
 A parameter is described where it belongs: one of a training in `records.TrainConfig`, of a split in
-`records.SplitConfig`, of a network in its file, and the rest here. What is not given is as the preset
-or the data set says.
+`records.SplitConfig`, of a network in its file, and the rest here. What is not given comes from
+the preset or the data set.
 """
 
 from __future__ import annotations

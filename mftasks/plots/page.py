@@ -33,57 +33,57 @@ class Row(NamedTuple):
     settings: dict[str, str]
 
 
-def report(run: Report) -> bytes:
+def render_report(run: Report) -> bytes:
     """Return report.html: the answer first, then how it came about, the networks and the data."""
-    look = _look(run)
+    look = _make_look(run)
     plots = {
         **_compare(run, look),
-        "residuals": scores.residuals(run.evaluations, look),
-        "by_rating": scores.by_rating(run.evaluations, look),
-        "by_activity": scores.by_activity(run.evaluations, look),
-        "ratings": data.ratings(run.profile),
-        "users": data.activity(run.profile.ratings_per_user, "users"),
-        "items": data.activity(run.profile.ratings_per_item, "items"),
+        "residuals": scores.draw_residuals(run.evaluations, look),
+        "by_rating": scores.draw_by_rating(run.evaluations, look),
+        "by_activity": scores.draw_by_activity(run.evaluations, look),
+        "ratings": data.draw_ratings(run.profile),
+        "users": data.draw_activity(run.profile.ratings_per_user, "users"),
+        "items": data.draw_activity(run.profile.ratings_per_item, "items"),
     }
     if run.profile.ratings_per_month:
-        plots["months"] = data.months(run.profile)
-    return _page("report.html", run, look, plots)
+        plots["months"] = data.draw_months(run.profile)
+    return _render("report.html", run, look, plots)
 
 
-def comparison(run: Report) -> bytes:
+def render_comparison(run: Report) -> bytes:
     """Return comparison.html: RMSE against training time, final RMSE, and every epoch's figures."""
-    look = _look(run)
-    return _page("comparison.html", run, look, _compare(run, look))
+    look = _make_look(run)
+    return _render("comparison.html", run, look, _compare(run, look))
 
 
-def _look(run: Report) -> style.Look:
+def _make_look(run: Report) -> style.Look:
     return style.Look([result.config.network for result in run.results])
 
 
 def _compare(run: Report, look: style.Look) -> dict[str, figure]:
     return {
-        "training": training.comparison(run.results, run.evaluations, look),
-        "final": scores.final(run.evaluations, look),
+        "training": training.draw_comparison(run.results, run.evaluations, look),
+        "final": scores.draw_final(run.evaluations, look),
     }
 
 
-def _page(template: str, run: Report, look: style.Look, plots: dict[str, figure]) -> bytes:
+def _render(template: str, run: Report, look: style.Look, plots: dict[str, figure]) -> bytes:
     script, parts = components({**plots})
     validated = all(result.history[0].valid_rmse is not None for result in run.results)
-    rows = sorted(_rows(run, look), key=_rank)
+    rows = sorted(_make_rows(run, look), key=_rank)
     best = next(row for row in rows if row.network == run.best)
-    page = _environment().get_template(template)
+    page = _load_templates().get_template(template)
     text = page.render(
         run=run,
         rows=rows,
         best=best,
-        headline=words.headline(best.evaluation, run.evaluations),
-        summary=words.summary(best.evaluation, run.evaluations, run.profile.dataset.name),
+        headline=words.write_headline(best.evaluation, run.evaluations),
+        summary=words.write_summary(best.evaluation, run.evaluations, run.profile.dataset.name),
         in_words=", ".join(f"{row.network} {row.evaluation.rmse:.4f}" for row in rows),
-        split_in_words=words.split(run.split),
-        warnings=words.warnings(run),
+        split_in_words=words.describe_split(run.split),
+        warnings=words.list_warnings(run),
         baselines=dict(sorted(best.evaluation.baselines.items(), key=lambda one: one[1])),
-        chosen=words.chosen(best.evaluation, validated),
+        chosen=words.explain_choice(best.evaluation, validated),
         validated=validated,
         longest=max(result.seconds for result in run.results),
         cpu=sum(result.cpu_seconds for result in run.results),
@@ -95,7 +95,7 @@ def _page(template: str, run: Report, look: style.Look, plots: dict[str, figure]
     return text.encode()
 
 
-def _rows(run: Report, look: style.Look) -> list[Row]:
+def _make_rows(run: Report, look: style.Look) -> list[Row]:
     scored = {evaluation.network: evaluation for evaluation in run.evaluations}
     return [
         Row(
@@ -105,7 +105,7 @@ def _rows(run: Report, look: style.Look) -> list[Row]:
             evaluation=scored[result.config.network],
             valid_rmse=result.kept.valid_rmse,
             n_bytes=sum(blob.n_bytes for blob in result.bundle.files.values()),
-            settings=words.settings(result.config),
+            settings=words.list_settings(result.config),
         )
         for result in run.results
     ]
@@ -116,7 +116,7 @@ def _rank(row: Row) -> float:
     return row.evaluation.rmse if row.valid_rmse is None else row.valid_rmse
 
 
-def _environment() -> Environment:
+def _load_templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from mftasks.records import Evaluation, Group
 
 
-def final(evaluations: Sequence[Evaluation], look: Look) -> figure:
+def draw_final(evaluations: Sequence[Evaluation], look: Look) -> figure:
     """Draw the test RMSE of each network with its 95 % interval, and that of the baselines."""
     baselines = evaluations[0].baselines
     scores = {evaluation.network: evaluation.rmse for evaluation in evaluations}
     names = sorted({**scores, **baselines}, key=lambda name: -{**scores, **baselines}[name])
-    plot = style.canvas(
+    plot = style.make_canvas(
         "test RMSE",
         "",
         height=70 + 44 * len(names),
@@ -41,7 +41,7 @@ def final(evaluations: Sequence[Evaluation], look: Look) -> figure:
     hollow: dict[str, Any] = {"marker": "diamond", "size": 11, "fill_alpha": 0, "color": style.INK}
     drawn.append(plot.scatter("rmse", "name", source=guesses, **hollow))
     _add_text(plot, guesses, "rmse")
-    style.hover(plot, [("", "@name"), ("test RMSE", "@rmse{0.0000}")], drawn)
+    style.add_hover(plot, [("", "@name"), ("test RMSE", "@rmse{0.0000}")], drawn)
     return plot
 
 
@@ -87,9 +87,9 @@ def _choose_range(evaluations: Sequence[Evaluation]) -> tuple[float, float]:
     return min(ends) - 0.06 * span, max(ends) + 0.34 * span
 
 
-def residuals(evaluations: Sequence[Evaluation], look: Look) -> figure:
+def draw_residuals(evaluations: Sequence[Evaluation], look: Look) -> figure:
     """Draw how rating − predicted is spread over the test part, one line per network."""
-    plot = style.canvas("rating − predicted", "share of test ratings")
+    plot = style.make_canvas("rating − predicted", "share of test ratings")
     plot.yaxis.formatter = NumeralTickFormatter(format="0%")
     entries = []
     for evaluation in evaluations:
@@ -102,17 +102,17 @@ def residuals(evaluations: Sequence[Evaluation], look: Look) -> figure:
         source = ColumnDataSource(columns)
         line = plot.step("middle", "share", source=source, mode="center", **paint)
         entries.append((evaluation.network, [line]))
-    style.legend(plot, entries)
+    style.add_legend(plot, entries)
     return plot
 
 
-def by_rating(evaluations: Sequence[Evaluation], look: Look) -> figure:
+def draw_by_rating(evaluations: Sequence[Evaluation], look: Look) -> figure:
     """Draw the RMSE for each value of the rating."""
     groups = {evaluation.network: evaluation.by_rating for evaluation in evaluations}
     return _draw_groups("the rating", groups, look)
 
 
-def by_activity(evaluations: Sequence[Evaluation], look: Look) -> figure:
+def draw_by_activity(evaluations: Sequence[Evaluation], look: Look) -> figure:
     """Draw the RMSE by how many ratings of the user training has seen."""
     groups = {evaluation.network: evaluation.by_activity for evaluation in evaluations}
     return _draw_groups("ratings of the user in the train part", groups, look)
@@ -120,7 +120,7 @@ def by_activity(evaluations: Sequence[Evaluation], look: Look) -> figure:
 
 def _draw_groups(x_title: str, groups: dict[str, tuple[Group, ...]], look: Look) -> figure:
     labels = [group.label for group in next(iter(groups.values()))]
-    plot = style.canvas(x_title, "RMSE", x_range=FactorRange(factors=labels))
+    plot = style.make_canvas(x_title, "RMSE", x_range=FactorRange(factors=labels))
     entries = []
     for network, rows in groups.items():
         columns = {
@@ -136,7 +136,7 @@ def _draw_groups(x_title: str, groups: dict[str, tuple[Group, ...]], look: Look)
         line = plot.line("label", "rmse", line_width=1.5, **paint)
         dots = plot.scatter("label", "rmse", marker=look.marker(network), size=9, **paint)
         tooltips = [("network", "@network"), (x_title, "@label"), ("RMSE", "@rmse{0.0000}")]
-        style.hover(plot, [*tooltips, ("test ratings", "@n{0,0}")], [dots])
+        style.add_hover(plot, [*tooltips, ("test ratings", "@n{0,0}")], [dots])
         entries.append((network, [line, dots]))
-    style.legend(plot, entries)
+    style.add_legend(plot, entries)
     return plot

@@ -37,7 +37,7 @@ class Look:
         return MARKERS[self.turn(network)]
 
 
-def canvas(x_title: str, y_title: str, *, height: int = 320, **options: Any) -> figure:
+def make_canvas(x_title: str, y_title: str, *, height: int = 320, **options: Any) -> figure:
     """Make an empty figure as wide as the page; dragging and wheel stay the page's own at first."""
     plot = figure(
         height=height,
@@ -66,12 +66,12 @@ def canvas(x_title: str, y_title: str, *, height: int = 320, **options: Any) -> 
     return plot
 
 
-def hover(plot: figure, tooltips: list[tuple[str, str]], renderers: list[Any]) -> None:
+def add_hover(plot: figure, tooltips: list[tuple[str, str]], renderers: list[Any]) -> None:
     """Show `tooltips` for the nearest point of `renderers`."""
     plot.add_tools(HoverTool(tooltips=tooltips, renderers=renderers))
 
 
-def legend(plot: figure, entries: list[tuple[str, list[Any]]]) -> None:
+def add_legend(plot: figure, entries: list[tuple[str, list[Any]]]) -> None:
     """Put a legend above the plot; a click on an entry hides or shows all that belongs to it.
 
     An entry shows how the first of its renderers looks.

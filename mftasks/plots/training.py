@@ -24,7 +24,7 @@ FOOTROOM = 0.08
 PADDING = 0.01
 
 
-def comparison(
+def draw_comparison(
     results: Sequence[TrainResult], evaluations: Sequence[Evaluation], look: Look
 ) -> figure:
     """Draw one line per network: validation RMSE solid, training RMSE dotted, by seconds of training.
@@ -34,7 +34,7 @@ def comparison(
     """
     totals = [result.history[-1].seconds for result in results]
     wide = max(totals) > LOG_FROM * min(totals)
-    plot = style.canvas(
+    plot = style.make_canvas(
         "seconds of training",
         "RMSE",
         height=440,
@@ -51,7 +51,7 @@ def comparison(
         evaluation = scores[result.config.network]
         label = f"{evaluation.network} {evaluation.rmse:.4f}"
         entries.append((label, _draw_network(plot, result, evaluation, look)))
-    style.legend(plot, entries)
+    style.add_legend(plot, entries)
     return plot
 
 
@@ -119,7 +119,7 @@ def _draw_network(
         ("training RMSE", "@train{0.0000}"),
         ("speed", "@speed{0,0} ratings/s"),
     ]
-    style.hover(plot, tooltips, marks)
+    style.add_hover(plot, tooltips, marks)
     if kept.valid_rmse is not None:
         ring: dict[str, Any] = {"size": 15, "fill_alpha": 0, "line_width": 2, **paint}
         marks.append(plot.scatter([kept.seconds], [kept.valid_rmse], **ring))
@@ -143,7 +143,7 @@ def _draw_test(plot: figure, seconds: float, evaluation: Evaluation, paint: dict
         "network": [evaluation.network],
         "seconds": [seconds],
         "rmse": [evaluation.rmse],
-        "interval": [words.span(evaluation.rmse_interval)],
+        "interval": [words.format_interval(evaluation.rmse_interval)],
     }
     test = ColumnDataSource(columns)
     star = plot.scatter("seconds", "rmse", source=test, marker="star", size=17, **paint)
@@ -153,5 +153,5 @@ def _draw_test(plot: figure, seconds: float, evaluation: Evaluation, paint: dict
         ("test RMSE", "@rmse{0.0000}"),
         ("95 % interval", "@interval"),
     ]
-    style.hover(plot, tooltips, [star])
+    style.add_hover(plot, tooltips, [star])
     return star

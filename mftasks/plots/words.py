@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MINUTE = 60
 
 
-def headline(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
+def write_headline(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
     """Name the chosen network and its RMSE, or the baseline if no network is clearly better."""
     rival, rmse = best.best_baseline
     if any(one.gain.low > 0 if one.gain else one.rmse < rmse for one in evaluations):
@@ -22,18 +22,20 @@ def headline(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
     return f"No network beats the baseline {rival}, RMSE {rmse:.4f}"
 
 
-def chosen(best: Evaluation, validated: bool) -> str:
+def explain_choice(best: Evaluation, validated: bool) -> str:
     """Return on which part the best network was chosen."""
     if validated:
         return f"{best.network} was chosen on the validation part; the figures here are of the test part."
     return f"{best.network} was chosen on the test part, as no validation part was held back."
 
 
-def summary(best: Evaluation, evaluations: Sequence[Evaluation], dataset: str) -> str:
+def write_summary(best: Evaluation, evaluations: Sequence[Evaluation], dataset: str) -> str:
     """Return how sure the best network's figure is, and how it compares with the baseline."""
     rival, rmse = best.best_baseline
-    within = f", 95\u00a0% interval {span(best.rmse_interval)}" if best.rmse_interval else ""
-    tested = f"{count(best.n_ratings)} ratings of {dataset} that training never saw"
+    within = (
+        f", 95\u00a0% interval {format_interval(best.rmse_interval)}" if best.rmse_interval else ""
+    )
+    tested = f"{format_count(best.n_ratings)} ratings of {dataset} that training never saw"
     return (
         f"{best.network} has RMSE {best.rmse:.4f}{within} over {tested}. The best baseline, "
         f"{rival}, has {rmse:.4f}: {best.network} {_compare(best)}{_name_better(best, evaluations)}."
@@ -42,46 +44,44 @@ def summary(best: Evaluation, evaluations: Sequence[Evaluation], dataset: str) -
 
 def _compare(best: Evaluation) -> str:
     if best.gain is None:
-        return f"is {gain(best)} below it"
-    value, between = best.gain.value, f"(95\u00a0% interval {span(best.gain)})"
+        return f"is {format_gain(best)} below it"
+    value, between = best.gain.value, f"(95\u00a0% interval {format_interval(best.gain)})"
     return {
         "good": f"is {value:.4f} better {between}",
         "bad": f"is {-value:.4f} worse {between}",
         "": f"differs from it by {value:.4f} {between}, which is not clear",
-    }[verdict(best)]
+    }[judge(best)]
 
 
 def _name_better(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
     """Name the networks that are clearly better than the baseline if the chosen one is not."""
-    better = [one.network for one in evaluations if verdict(one) == "good"]
-    return (
-        f"; clearly better is {' and '.join(better)}" if better and verdict(best) != "good" else ""
-    )
+    better = [one.network for one in evaluations if judge(one) == "good"]
+    return f"; clearly better is {' and '.join(better)}" if better and judge(best) != "good" else ""
 
 
-def warnings(run: Report) -> list[str]:
+def list_warnings(run: Report) -> list[str]:
     """Return what a reader should know: networks that are missing, doubtful parts, odd data."""
     checks = [f"{check.name}: {check.detail}" for check in run.profile.checks if not check.passed]
     few = "" if run.evaluations[0].rmse_interval else "too few users took part for intervals"
     return [*run.plan.broken.values(), *run.split.warnings, *filter(None, [few]), *checks]
 
 
-def split(ref: SplitRef) -> str:
+def describe_split(ref: SplitRef) -> str:
     """Return how the test part was chosen."""
     config = ref.config
     if config.strategy == "canonical":
         return f"canonical fold {config.fold}"
     if config.strategy == "temporal":
-        validated = f", validated from {day(ref.valid_from)}" if ref.valid_from else ""
+        validated = f", validated from {format_day(ref.valid_from)}" if ref.valid_from else ""
         return f"everything from {config.test_from:%-d %B %Y} on{validated}"
     return f"{100 * (config.test_fraction or 0):g} % by hash of user and item"
 
 
-def settings(config: TrainConfig) -> dict[str, str]:
+def list_settings(config: TrainConfig) -> dict[str, str]:
     """Return what a network was trained with, by name; what has no effect is left out."""
     chosen: dict[str, Any] = {
         "epochs": f"at most {config.epochs}" if config.patience else config.epochs,
-        "batch size": count(config.batch_size),
+        "batch size": format_count(config.batch_size),
         "optimizer": ("lazy " if config.lazy else "") + config.optimizer,
         "learning rate": f"{config.learning_rate:g}, {config.schedule}",
         "momentum": config.momentum or None,
@@ -92,31 +92,31 @@ def settings(config: TrainConfig) -> dict[str, str]:
         **{name.replace("_", " "): value for name, value in config.params.items()},
         "seed": config.seed,
     }
-    return {name: _plain(value) for name, value in chosen.items() if value is not None}
+    return {name: _format_value(value) for name, value in chosen.items() if value is not None}
 
 
-def _plain(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def count(n: float) -> str:
+def format_count(n: float) -> str:
     """Return a whole number with its thousands apart."""
     return f"{n:,.0f}"
 
 
-def figure(value: float) -> str:
+def format_error(value: float) -> str:
     """Return an error, to four places."""
     return f"{value:.4f}"
 
 
-def span(interval: Interval | None) -> str:
+def format_interval(interval: Interval | None) -> str:
     """Return the bounds of an interval, a dash if there is none."""
     return f"{interval.low:.4f} – {interval.high:.4f}" if interval else "–"
 
 
-def gain(evaluation: Evaluation) -> str:
+def format_gain(evaluation: Evaluation) -> str:
     """Return how far a network is below the best baseline, with the interval's half width."""
     if evaluation.gain is None:
         return f"{evaluation.best_baseline[1] - evaluation.rmse:.4f}".replace("-", "−")
@@ -124,7 +124,7 @@ def gain(evaluation: Evaluation) -> str:
     return f"{evaluation.gain.value:.4f} ± {half:.4f}".replace("-", "−")
 
 
-def verdict(evaluation: Evaluation) -> str:
+def judge(evaluation: Evaluation) -> str:
     """Return good or bad for a network that is clearly better or worse than the best baseline.
 
     Without an interval, as with few users, nothing is clear.
@@ -134,7 +134,7 @@ def verdict(evaluation: Evaluation) -> str:
     return "good" if evaluation.gain.low > 0 else "bad" if evaluation.gain.high < 0 else ""
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time that something took, in the unit that fits."""
     if round(seconds, 1) < MINUTE:
         return f"{seconds:.1f} s"
@@ -144,25 +144,25 @@ def duration(seconds: float) -> str:
     return f"{minutes // MINUTE} h {minutes % MINUTE} min"
 
 
-def day(moment: datetime) -> str:
+def format_day(moment: datetime) -> str:
     """Return the date of a moment, in UTC."""
     return f"{moment.astimezone(UTC):%-d %B %Y}"
 
 
-def clock(moment: datetime) -> str:
+def format_clock(moment: datetime) -> str:
     """Return the time of day of a moment, in UTC."""
     return f"{moment.astimezone(UTC):%H:%M} UTC"
 
 
 FILTERS: dict[str, Callable[..., str]] = {
-    "count": count,
-    "figure": figure,
-    "span": span,
-    "gain": gain,
-    "verdict": verdict,
-    "duration": duration,
+    "count": format_count,
+    "figure": format_error,
+    "span": format_interval,
+    "gain": format_gain,
+    "verdict": judge,
+    "duration": format_duration,
     "size": decimal,
-    "day": day,
-    "clock": clock,
-    "moment": lambda moment: f"{day(moment)}, {clock(moment)}",
+    "day": format_day,
+    "clock": format_clock,
+    "moment": lambda moment: f"{format_day(moment)}, {format_clock(moment)}",
 }

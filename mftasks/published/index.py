@@ -47,8 +47,8 @@ class Entry(NamedTuple):
 
 def put(workspace: Workspace, manifest: Manifest) -> None:
     """Write the row of a published run."""
-    data = msgspec.json.encode(_row_of(manifest))
-    workspace.store.put(_entry_of(manifest).key, data, JSON)
+    data = msgspec.json.encode(_make_row(manifest))
+    workspace.store.put(_make_entry(manifest).key, data, JSON)
 
 
 def find(workspace: Workspace, dataset: str | None = None) -> list[Entry]:
@@ -78,7 +78,7 @@ def repair(workspace: Workspace) -> list[Entry]:
     workspace.store.delete_many(entry.key for entry in entries if entry not in newest.values())
     lost = sorted(published - newest.keys())
     again = filter(None, (_put_again(workspace, run_id) for run_id in lost))
-    return sorted([*newest.values(), *map(_entry_of, again)])
+    return sorted([*newest.values(), *map(_make_entry, again)])
 
 
 def find_published(listed: Iterable[str]) -> set[str]:
@@ -91,7 +91,7 @@ def _list(workspace: Workspace, prefix: str) -> list[Entry]:
     return sorted(entry for entry in map(_parse, workspace.store.list(prefix)) if entry)
 
 
-def _entry_of(manifest: Manifest) -> Entry:
+def _make_entry(manifest: Manifest) -> Entry:
     published = f"{manifest.published_at:%Y%m%dT%H%M%S%fZ}"
     return Entry(published, manifest.run_id, manifest.dataset.name)
 
@@ -107,7 +107,7 @@ def _read_row(workspace: Workspace, entry: Entry) -> RunRow | None:
     with contextlib.suppress(msgspec.DecodeError, MissingRecord):
         return msgspec.json.decode(workspace.store.get(entry.key), type=RunRow)
     manifest = _put_again(workspace, entry.run_id)
-    return _row_of(manifest) if manifest else None
+    return _make_row(manifest) if manifest else None
 
 
 def _put_again(workspace: Workspace, run_id: str) -> Manifest | None:
@@ -124,5 +124,5 @@ def _put_again(workspace: Workspace, run_id: str) -> Manifest | None:
         return None
 
 
-def _row_of(manifest: Manifest) -> RunRow:
+def _make_row(manifest: Manifest) -> RunRow:
     return msgspec.convert(manifest, RunRow, from_attributes=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 RATED = "rated.npz"
 
 
-def to_rated(table: RatingsTable, config: SplitConfig) -> bytes:
+def pack_rated(table: RatingsTable, config: SplitConfig) -> bytes:
     """Return as npz which items each user of the data has rated, before `as_of` if there is one.
 
     Those of the user `user_ids[u]` are `item_ids[items[starts[u]:starts[u + 1]]]`.

@@ -40,19 +40,19 @@ def find_used(
 
 def find_data(dataset: DatasetRef) -> set[str]:
     """Return the folders that hold a data set."""
-    return _folders_of(blob for blob in (dataset.ratings, dataset.titles) if blob is not None)
+    return _list_folders(blob for blob in (dataset.ratings, dataset.titles) if blob is not None)
 
 
 def _find_unpublished(workspace: Workspace, folder: str, objects: Iterable[Stored]) -> set[str]:
     used: set[str] = set()
     with contextlib.suppress(MissingRecord):
         used |= find_data(workspace.read(f"{folder}/download.json", DatasetRef))
-        used |= _folders_of(workspace.read(f"{folder}/split.json", SplitRef).parts.values())
+        used |= _list_folders(workspace.read(f"{folder}/split.json", SplitRef).parts.values())
         return used
     if any(stored.modified > datetime.now(UTC) - UNDECIDED for stored in objects):
         raise InvalidDataset(f"{folder} has not chosen its data and split yet")
     return used
 
 
-def _folders_of(blobs: Iterable[BlobRef]) -> set[str]:
+def _list_folders(blobs: Iterable[BlobRef]) -> set[str]:
     return {keys.folder(blob.key) for blob in blobs}

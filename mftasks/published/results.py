@@ -21,10 +21,10 @@ def score_networks(
 ) -> tuple[Score, ...]:
     """Return the figures of each network, in the order of `results`."""
     by_network = {evaluation.network: evaluation for evaluation in evaluations}
-    return tuple(_score(result, by_network[result.config.network]) for result in results)
+    return tuple(_make_score(result, by_network[result.config.network]) for result in results)
 
 
-def _score(result: TrainResult, evaluation: Evaluation) -> Score:
+def _make_score(result: TrainResult, evaluation: Evaluation) -> Score:
     baseline, rmse = evaluation.best_baseline
     return Score(
         network=evaluation.network,
@@ -57,7 +57,7 @@ def tabulate_results(run: RunRow) -> Table:
         caption=plain(conclude(find_best(run))),
     )
     for score in sorted(run.scores, key=lambda score: (score.network != run.best, _rank(score))):
-        shown.add_row(*(plain(cell) for cell in _cells(score)))
+        shown.add_row(*(plain(cell) for cell in _make_cells(score)))
     return shown
 
 
@@ -89,15 +89,15 @@ def _rank(score: Score) -> float:
     return score.rmse if score.valid_rmse is None else score.valid_rmse
 
 
-def _cells(score: Score) -> Iterable[str]:
+def _make_cells(score: Score) -> Iterable[str]:
     yield score.network
     yield f"{score.rmse:.4f}"
-    yield _between(score.rmse_interval)
+    yield _describe_interval(score.rmse_interval)
     yield f"{score.baseline_rmse:.4f}"
     yield "" if score.valid_rmse is None else f"{score.valid_rmse:.4f}"
     yield f"{score.best_epoch} of {score.n_epochs}"
     yield f"{score.seconds:.1f}"
 
 
-def _between(interval: Interval | None) -> str:
+def _describe_interval(interval: Interval | None) -> str:
     return "too few users" if interval is None else f"{interval.low:.4f} – {interval.high:.4f}"

@@ -20,19 +20,19 @@ def explain(bundle: Bundle, *, user: str, item: str | None = None) -> str:
     if item is not None:
         asked.append(("item", item, bundle.tables.item_ids))
     unknown = [
-        f"{kind} {quote(word)} is not in the training data{_hint(word, known)}"
+        f"{kind} {quote(word)} is not in the training data{_suggest(word, known)}"
         for kind, word, known in asked
         if positions([word], known)[0] < 0
     ]
     return ", and ".join(unknown)
 
 
-def _hint(word: str, known: Ids) -> str:
-    alike = [repr(one) for one in map(str, known.tolist()) if _plain(one) == _plain(word)]
+def _suggest(word: str, known: Ids) -> str:
+    alike = [repr(one) for one in map(str, known.tolist()) if _normalize(one) == _normalize(word)]
     return f" (did you mean {' or '.join(alike[:MOST])}?)" if alike else ""
 
 
-def _plain(word: str) -> str:
+def _normalize(word: str) -> str:
     """Return an id without what people and programs get wrong: case, blanks, 007 and 7.0 for 7."""
     text = word.strip().casefold().removesuffix(".0")
     return text.lstrip("0") or text

@@ -111,7 +111,7 @@ class _Files:
             titles = self._workspace.fetch(dataset.titles)
             yield self._put("titles.json", titles, JSON, "titles")
         table = formats.read(self._workspace.fetch(dataset.ratings), dataset.format)
-        yield self._put(rated.RATED, rated.to_rated(table, split.config), BINARY, "rated")
+        yield self._put(rated.RATED, rated.pack_rated(table, split.config), BINARY, "rated")
 
     def put_network(self, network: str) -> Iterator[PublishedFile]:
         key = keys.network(self._run_id, network, "train.json")

@@ -90,7 +90,10 @@ def _put_pages(workspace: Workspace, run: Report) -> Iterator[PublishedFile]:
     """Put the pages; one that an interrupted try left stays, as Bokeh numbers plots differently."""
     from mftasks.plots import page
 
-    for name, draw in (("report.html", page.report), ("comparison.html", page.comparison)):
+    for name, draw in (
+        ("report.html", page.render_report),
+        ("comparison.html", page.render_comparison),
+    ):
         key, drawn = keys.run(run.plan.run_id, name), draw(run)
         if not workspace.store.put_if_absent(key, drawn, HTML):
             drawn = workspace.store.get(key)

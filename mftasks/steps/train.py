@@ -103,7 +103,7 @@ def _describe(
         cpu_seconds=trained.cpu_seconds,
         peak_rss_bytes=memory.peak_rss_bytes(),
         bundle=bundle,
-        formula=networks.formula(config.network),
+        formula=networks.read_formula(config.network),
         architecture=describe(config.network, trained.block),
     )
 

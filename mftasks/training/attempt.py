@@ -39,7 +39,7 @@ def attempt(
     settings: Settings,
     on_tick: OnTick,
 ) -> Attempt:
-    """Train the network of `config` on as many devices of this host as the plan says, and release them.
+    """Train the network of `config` on as many devices of this host as the plan asks for, and release them.
 
     Raises `Interrupted` on SIGTERM or SIGINT, after the last whole epoch was stored, and what
     `devices.hold` and `training.fit` raise.
@@ -49,7 +49,7 @@ def attempt(
     def tick(**figures: Any) -> None:
         on_tick(Tick(work=work, total=config.epochs, unit="epochs", **figures))
 
-    start = checkpoints.latest()
+    start = checkpoints.read_latest()
     with devices.hold(
         plan.device,
         plan.devices,

@@ -43,7 +43,7 @@ class Batches:
         objective = Objective(network, l2)
         edges = [number / len(contexts) for number in range(len(contexts) + 1)]
         self.shares = [
-            _Share(objective, part, _share_bounds(len(part.ratings), self.size, low, high), context)
+            _Share(objective, part, _divide(len(part.ratings), self.size, low, high), context)
             for (low, high), context in zip(itertools.pairwise(edges), contexts, strict=True)
         ]
 
@@ -64,7 +64,7 @@ class Batches:
             on_batch()
             if (number + 1) % ahead == 0:
                 self.shares[0].wait()
-        return math.sqrt(sum(share.squared() for share in self.shares) / n)
+        return math.sqrt(sum(share.sum_squared() for share in self.shares) / n)
 
     def _shuffle(self, epoch: int) -> None:
         """Seed everything random of this epoch, and put the ratings into its order."""
@@ -75,7 +75,7 @@ class Batches:
             share.take(self.part, order)
 
 
-def _share_bounds(n: int, size: int, low: float, high: float) -> list[tuple[int, int]]:
+def _divide(n: int, size: int, low: float, high: float) -> list[tuple[int, int]]:
     """Return which places of `n`, in batches of `size`, lie between two fractions of their batch."""
     return [
         (start + round(length * low), start + round(length * high))
@@ -126,7 +126,7 @@ class _Share:
         for graph in self._graphs.values():
             graph.squared.wait_to_read()
 
-    def squared(self) -> float:
+    def sum_squared(self) -> float:
         """Return the squared errors of the epoch, added up."""
         return sum(
             float(graph.squared.asnumpy().sum(dtype=np.float64)) for graph in self._graphs.values()

@@ -100,7 +100,7 @@ class Checkpoints:
     def __exit__(self, *_: object) -> None:
         self._writer.shutdown()
 
-    def latest(self) -> State | None:
+    def read_latest(self) -> State | None:
         """Return the last usable checkpoint; damaged ones and those of other code are skipped."""
         for key in reversed(self._store.list(self._prefix)):
             try:

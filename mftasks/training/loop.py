@@ -47,7 +47,7 @@ def fit(
     return training.finish()
 
 
-def learning_rate(config: TrainConfig, epoch: int) -> float:
+def compute_learning_rate(config: TrainConfig, epoch: int) -> float:
     """Return the learning rate of an epoch, counted from 1."""
     done = epoch - 1
     if config.schedule == "cosine":
@@ -102,7 +102,7 @@ class _Training:
         """Train for one more epoch."""
         before = self.history[-1].seconds if self.history else 0.0
         began = time.perf_counter()
-        rate = learning_rate(self.config, self.epoch + 1)
+        rate = compute_learning_rate(self.config, self.epoch + 1)
         train_rmse = self.batches.train(self.epoch + 1, self.replicas, rate, on_batch)
         ratings_per_second = len(self.data.train.ratings) / (time.perf_counter() - began)
         self.replicas.lift()

@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from mf_airflow.monitoring import notifications
 from mf_airflow.tasks import deadline, light_steps, run_ids
-from mf_airflow.tasks.form import trigger_params
+from mf_airflow.tasks.form import make_params
 from mf_airflow.tasks.gpu_step import GpuStepOperator
 from mf_airflow.tasks.timetable import make_timetable
 from mftasks import networks
@@ -40,10 +40,10 @@ verified, validated, and split; the networks train **side by side**; each *expor
 evaluated on the test part; a report with a comparison plot is drawn; and everything is published to
 the object store, the manifest last.
 
-* **Trigger** with the form: a parameter that is left empty is as the preset says.
-* **Results** lie at `runs/<id>/` of the object store, where `plan` returns the id as `run_id`;
+* **Trigger** with the form: a parameter that is left empty comes from the preset.
+* **Results** lie at `runs/<id>/` of the object store; `plan` returns the id as `run_id`, and
   `manifest.json` lists them.
-* **When it fails**: the log of the red task says what was wrong and what would be right.
+* **When it fails**: the log of the red task shows what was wrong and what would be right.
   Clear that task to go on from there. No step repeats what is done already.
 """
 
@@ -87,7 +87,7 @@ def retraining(
     }
     with DAG(
         dag_id,
-        params=trigger_params({**(defaults or {}), "dataset": dataset}),
+        params=make_params({**(defaults or {}), "dataset": dataset}),
         user_defined_macros={"store_run_id": run_ids.read_run_id},
         **chosen,
     ) as dag:
@@ -153,7 +153,7 @@ def _add_heavy(step: str, network: str, **options: Any) -> GpuStepOperator:
 
 
 def skip_unless_chosen(network: str, context: Context) -> None:
-    """Skip the training of a network that the plan does not name, and say why it does not."""
+    """Skip the training of a network that the plan does not name, with the reason."""
     chosen = run_ids.read_plan(context["ti"])["networks"]
     if network not in chosen:
         why = networks.survey()[1].get(network, f"{network} was not chosen")

@@ -24,4 +24,4 @@ def run(runs: dict[str, Report]) -> Report:
 @pytest.fixture(scope="module")
 def drawn(runs: dict[str, Report]) -> str:
     """Give the report's page as it is."""
-    return page.report(runs["default"]).decode()
+    return page.render_report(runs["default"]).decode()

@@ -9,7 +9,7 @@ from mftasks.records import Group, Layer, Report
 
 
 def page_of(run: Report) -> str:
-    return page.report(run).decode()
+    return page.render_report(run).decode()
 
 
 def test_a_network_without_sides_is_pictured_too(run: Report) -> None:

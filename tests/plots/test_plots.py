@@ -14,7 +14,7 @@ LOOK = style.Look(list(NETWORKS))
 
 
 def compare(run: Report) -> Any:
-    return training.comparison(run.results, run.evaluations, LOOK)
+    return training.draw_comparison(run.results, run.evaluations, LOOK)
 
 
 def lines(plot: Any, dash: list[int]) -> list[Any]:
@@ -66,37 +66,37 @@ def test_networks_of_unlike_speed_are_compared_on_a_log_scale(run: Report) -> No
             for epoch in run.results[1].history
         ),
     )
-    alike = training.comparison((run.results[0],) * 2, (run.evaluations[0],) * 2, LOOK)
-    unlike = training.comparison((run.results[0], slow), run.evaluations, LOOK)
+    alike = training.draw_comparison((run.results[0],) * 2, (run.evaluations[0],) * 2, LOOK)
+    unlike = training.draw_comparison((run.results[0], slow), run.evaluations, LOOK)
     assert not isinstance(alike.xaxis[0], LogAxis)
     assert isinstance(unlike.xaxis[0], LogAxis)
 
 
 def test_final_figures_are_ordered_best_on_top(run: Report) -> None:
-    plot = scores.final(run.evaluations, LOOK)
+    plot = scores.draw_final(run.evaluations, LOOK)
     figures = {one.network: one.rmse for one in run.evaluations} | run.evaluations[0].baselines
     assert list(plot.y_range.factors) == sorted(figures, key=lambda name: -figures[name])
 
 
 def test_residuals_are_shares_of_the_test_part(run: Report) -> None:
-    for line in scores.residuals(run.evaluations, LOOK).renderers:
+    for line in scores.draw_residuals(run.evaluations, LOOK).renderers:
         assert sum(line.data_source.data["share"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("draw", [scores.by_rating, scores.by_activity])
+@pytest.mark.parametrize("draw", [scores.draw_by_rating, scores.draw_by_activity])
 def test_groups_keep_their_order(run: Report, draw: Any) -> None:
-    groups = getattr(run.evaluations[0], draw.__name__)
+    groups = getattr(run.evaluations[0], draw.__name__.removeprefix("draw_"))
     plot = draw(run.evaluations, LOOK)
     assert list(plot.x_range.factors) == [group.label for group in groups]
 
 
 def test_bins_of_activity_are_named_by_their_first_and_last_number() -> None:
-    plot = data.activity(Histogram(edges=(1, 2, 4, 2048), counts=(5, 6, 7)), "users")
+    plot = data.draw_activity(Histogram(edges=(1, 2, 4, 2048), counts=(5, 6, 7)), "users")
     assert list(plot.x_range.factors) == ["1", "2 – 3", "4 – 2,047"]
 
 
 def test_ratings_are_drawn_by_month(run: Report) -> None:
-    (bars,) = data.months(run.profile).renderers
+    (bars,) = data.draw_months(run.profile).renderers
     assert bars.data_source.data["month"] == list(run.profile.ratings_per_month)
     assert sum(bars.data_source.data["n"]) == run.profile.n_ratings
 

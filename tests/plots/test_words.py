@@ -20,7 +20,7 @@ def with_gains(run: Report, **gains: Interval) -> tuple[Evaluation, ...]:
 def test_the_summary_is_sober_about_small_gains(run: Report) -> None:
     def summary(value: float) -> str:
         evaluations = with_gains(run, linear=gain(value), mlp=gain(-0.5))
-        return words.summary(evaluations[0], evaluations, "ml-100k")
+        return words.write_summary(evaluations[0], evaluations, "ml-100k")
 
     assert "is 0.0300 better (95\u00a0% interval 0.0200 – 0.0400)" in summary(0.03)
     assert "differs from it by 0.0050" in summary(0.005)
@@ -29,15 +29,15 @@ def test_the_summary_is_sober_about_small_gains(run: Report) -> None:
 
 def test_a_network_that_was_not_chosen_is_named_if_only_it_is_clearly_better(run: Report) -> None:
     evaluations = with_gains(run, linear=gain(0.005), mlp=gain(0.03))
-    text = words.summary(evaluations[0], evaluations, "ml-100k")
+    text = words.write_summary(evaluations[0], evaluations, "ml-100k")
     assert text.endswith("clearly better is mlp.")
 
 
 def test_a_run_that_no_network_wins_is_not_headed_by_a_best_network(run: Report) -> None:
     won = with_gains(run, linear=gain(0.03), mlp=gain(-0.03))
     lost = with_gains(run, linear=gain(0.005), mlp=gain(-0.03))
-    assert words.headline(won[0], won).startswith("Best network: linear, RMSE ")
-    assert words.headline(lost[0], lost).startswith("No network beats the baseline ")
+    assert words.write_headline(won[0], won).startswith("Best network: linear, RMSE ")
+    assert words.write_headline(lost[0], lost).startswith("No network beats the baseline ")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_run_that_no_network_wins_is_not_headed_by_a_best_network(run: Report)
     ],
 )
 def test_a_split_is_put_into_words(run: Report, config: SplitConfig, text: str) -> None:
-    assert words.split(msgspec.structs.replace(run.split, config=config)) == text
+    assert words.describe_split(msgspec.structs.replace(run.split, config=config)) == text
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_a_split_is_put_into_words(run: Report, config: SplitConfig, text: str) 
     [(0.04, "0.0 s"), (59.96, "1 min 0 s"), (75, "1 min 15 s"), (7320, "2 h 2 min")],
 )
 def test_durations_take_the_unit_that_fits(seconds: float, text: str) -> None:
-    assert words.duration(seconds) == text
+    assert words.format_duration(seconds) == text

@@ -8,7 +8,7 @@ import numpy as np
 
 from mftasks import published
 from mftasks.data import formats
-from mftasks.published.rated import to_rated
+from mftasks.published.rated import pack_rated
 from mftasks.records import Manifest, SplitConfig
 from mftasks.store.workspace import Workspace
 
@@ -29,7 +29,7 @@ def test_what_was_rated_after_as_of_is_not_known(finished: Workspace, manifest: 
     table = formats.read(finished.fetch(manifest.dataset.ratings), "csv")
     moments = np.sort(table.timestamps)
     as_of = datetime.fromtimestamp(int(moments[len(moments) // 2]), UTC)
-    data = to_rated(table, SplitConfig(strategy="hash", test_fraction=0.2, as_of=as_of))
+    data = pack_rated(table, SplitConfig(strategy="hash", test_fraction=0.2, as_of=as_of))
     with np.load(io.BytesIO(data)) as arrays:
         assert arrays["starts"][-1] == len(arrays["items"]) == len(moments) // 2
 

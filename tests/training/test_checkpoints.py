@@ -69,11 +69,11 @@ def assert_equal(one: State | None, other: State) -> None:
 def test_a_checkpoint_comes_back_as_it_was(store: LocalStore, best: bool) -> None:
     with checkpoints(store) as kept:
         save(kept, state(3, best=best))
-    assert_equal(checkpoints(store).latest(), state(3, best=best))
+    assert_equal(checkpoints(store).read_latest(), state(3, best=best))
 
 
 def test_there_is_none_before_the_first(store: LocalStore) -> None:
-    assert checkpoints(store).latest() is None
+    assert checkpoints(store).read_latest() is None
 
 
 def test_only_the_last_is_kept(store: LocalStore) -> None:
@@ -86,7 +86,7 @@ def test_only_the_last_is_kept(store: LocalStore) -> None:
 def test_those_of_other_data_or_code_are_skipped(store: LocalStore) -> None:
     with checkpoints(store, "other") as others:
         save(others, state(3))
-    assert checkpoints(store).latest() is None
+    assert checkpoints(store).read_latest() is None
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:900], lambda data: b"", lambda data: b"x"])
@@ -95,7 +95,7 @@ def test_damaged_ones_are_skipped_in_favour_of_older_ones(store: LocalStore, dam
         save(kept, state(1))
     whole = store.get(f"{PREFIX}00001.checkpoint")
     store.put(f"{PREFIX}00002.checkpoint", damage(whole), "")
-    assert_equal(checkpoints(store).latest(), state(1))
+    assert_equal(checkpoints(store).read_latest(), state(1))
 
 
 def test_one_flipped_bit_is_noticed_wherever_it_is(store: LocalStore) -> None:
@@ -107,7 +107,7 @@ def test_one_flipped_bit_is_noticed_wherever_it_is(store: LocalStore) -> None:
         flipped = bytearray(whole)
         flipped[position] ^= 0x10
         store.put(key, bytes(flipped), "")
-        assert checkpoints(store).latest() is None
+        assert checkpoints(store).read_latest() is None
 
 
 def test_offers_are_written_no_more_often_than_asked(store: LocalStore) -> None:
@@ -157,7 +157,7 @@ def test_a_checkpoint_of_a_record_that_has_changed_is_skipped(
         new: int
 
     monkeypatch.setattr(module, "_Header", Header)
-    assert checkpoints(store).latest() is None
+    assert checkpoints(store).read_latest() is None
     assert "missing required field `new`" in caplog.text
 
 

@@ -95,7 +95,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(data: training
 def test_schedules_start_at_the_learning_rate_and_lower_it() -> None:
     rates = {
         schedule: [
-            loop.learning_rate(config(schedule=schedule, epochs=10), epoch)
+            loop.compute_learning_rate(config(schedule=schedule, epochs=10), epoch)
             for epoch in range(1, 11)
         ]
         for schedule in ("constant", "cosine", "factor")

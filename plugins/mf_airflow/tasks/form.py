@@ -22,7 +22,7 @@ ENDINGS = "|".join(f"{end}|{end.upper()}" for end in catalog.FORMATS).replace(".
 URI = rf"(file:///|s3://[^/]+/).*({ENDINGS})"
 
 
-def trigger_params(defaults: Mapping[str, Any]) -> dict[str, Param]:
+def make_params(defaults: Mapping[str, Any]) -> dict[str, Param]:
     """Return one `Param` per parameter: drop-downs, bounds, and empty if the preset decides.
 
     Raises `InvalidPlan` for `defaults` that are no parameters.

@@ -112,7 +112,7 @@ class GpuStepOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         if step == "train":
-            kwargs.setdefault("executor_config", executor_config(os.environ))
+            kwargs.setdefault("executor_config", make_executor_config(os.environ))
         super().__init__(queue=queue, pool=pool, **kwargs)
         self.step = step
         self.run_id = run_id
@@ -127,12 +127,12 @@ class GpuStepOperator(BaseOperator):
         code = self._run_child(monitor)
         monitor.flush()
         if code == 0:
-            return headlines.of_network(self.step, self.run_id, self.network)
+            return headlines.summarize_network(self.step, self.run_id, self.network)
         gauges.count_exit(self.step, code)
         if self._killed or code in (errors.Interrupted.exit_code, SIGNALLED + signal.SIGTERM):
             _reschedule(monitor)
         outcome = self._explain(code, monitor, starved=memory.oom_kills() > oom_kills)
-        final = code in final_exit_codes()
+        final = code in list_final_exit_codes()
         return fail(outcome, AirflowFailException if final else AirflowException)
 
     def on_kill(self) -> None:
@@ -160,7 +160,7 @@ class GpuStepOperator(BaseOperator):
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=child_environment(os.environ),
+            env=make_child_environment(os.environ),
             start_new_session=True,
         )
         if self._killed:
@@ -202,13 +202,13 @@ def _reschedule(monitor: Monitor) -> NoReturn:
     raise AirflowRescheduleException(again_at)  # type: ignore[no-untyped-call]
 
 
-def executor_config(given: Mapping[str, str]) -> dict[str, str]:
+def make_executor_config(given: Mapping[str, str]) -> dict[str, str]:
     """Return what KubernetesExecutor makes the pod of a training from."""
     template = given.get(POD_TEMPLATE)
     return {"pod_template_file": template} if template else {}
 
 
-def child_environment(given: Mapping[str, str]) -> dict[str, str]:
+def make_child_environment(given: Mapping[str, str]) -> dict[str, str]:
     """Return the part of an environment that a child needs, and how it reports progress."""
     passed = {
         name: value
@@ -224,7 +224,7 @@ def child_environment(given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def final_exit_codes() -> frozenset[int]:
+def list_final_exit_codes() -> frozenset[int]:
     """Return the exit codes of errors that a retry cannot fix."""
     return frozenset(
         kind.exit_code for kind in errors.MfError.__subclasses__() if not kind.retryable

@@ -67,7 +67,7 @@ def main(parent: int, asked_by: int, grace: float, arguments: list[str]) -> int:
 
 
 class _Signals:
-    """Wake the main loop on SIGCHLD, and remember whether to stop."""
+    """What wakes the main loop: the end of a child, and the signals that ask for a stop."""
 
     def __init__(self) -> None:
         self.to_stop = False

@@ -1,4 +1,4 @@
-"""Say in a few figures what a record holds: this, and never data, is what XCom carries."""
+"""A record in a few figures: these, and never data, are what XCom carries."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ OF_NETWORK: dict[str, tuple[str, type[Record]]] = {
 }
 
 
-def of_run(run_id: str, record: Record) -> Headline:
+def summarize_run(run_id: str, record: Record) -> Headline:
     """Return the key of a run's record, with its figures."""
-    return {"key": keys.run(run_id, OF_RUN[type(record)]), **figures(record)}
+    return {"key": keys.run(run_id, OF_RUN[type(record)]), **pick_figures(record)}
 
 
-def of_network(step: str, run_id: str, network: str) -> Headline:
+def summarize_network(step: str, run_id: str, network: str) -> Headline:
     """Read what a step has written on a network; return its key with its figures."""
     name, kind = OF_NETWORK[step]
     key = keys.network(run_id, network, name)
@@ -43,10 +43,10 @@ def of_network(step: str, run_id: str, network: str) -> Headline:
         record = workspace.read(key, kind)
         dataset = workspace.read(keys.run(run_id, "download.json"), records.DatasetRef)
     gauges.emit(record, dataset.name)
-    return {"key": key, **figures(record)}
+    return {"key": key, **pick_figures(record)}
 
 
-def figures(record: Record) -> Headline:
+def pick_figures(record: Record) -> Headline:
     """Return the few figures of a record that a person looks at first."""
     match record:
         case records.RunPlan():

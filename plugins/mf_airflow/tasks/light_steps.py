@@ -37,7 +37,7 @@ def _run(name: str, run_id: str, *given: Any, **options: Any) -> Headline:
         with gauges.watching(name):
             record = verb(Workspace(settings.read()), run_id, *given, **options)
         gauges.emit(record)
-        return headlines.of_run(run_id, record)
+        return headlines.summarize_run(run_id, record)
     except MfError as error:
         if error.retryable:
             raise

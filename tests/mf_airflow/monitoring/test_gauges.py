@@ -87,7 +87,7 @@ def test_a_malformed_record_says_nothing_of_the_data(sent: Sent) -> None:
 def test_an_evaluation_sends_its_rmse_with_the_interval_and_the_baseline(
     run: Workspace, sent: Sent
 ) -> None:
-    headlines.of_network("evaluate", RUN, "mlp")
+    headlines.summarize_network("evaluate", RUN, "mlp")
     made = run.read(keys.network(RUN, "mlp", "evaluation.json"), Evaluation)
     assert sent == {
         ("mf.evaluate.rmse", "mlp", "films"): made.rmse,
@@ -116,7 +116,7 @@ def test_a_publication_sends_when_it_was_and_how_good_the_best_network_is(
 
 
 def test_a_training_sends_nothing_that_its_epochs_have_not_sent(run: Workspace, sent: Sent) -> None:
-    headlines.of_network("train", RUN, "mlp")
+    headlines.summarize_network("train", RUN, "mlp")
     assert run.read(keys.network(RUN, "mlp", "train.json"), TrainResult)
     assert sent == {}
 
@@ -150,7 +150,7 @@ def test_a_record_that_cannot_be_read_back_is_counted_too(
 ) -> None:
     broken_store(monkeypatch)
     with pytest.raises(StoreUnavailable):
-        headlines.of_network("train", "try-1", "mlp")
+        headlines.summarize_network("train", "try-1", "mlp")
     assert sent == {("mf.store.failures", "train"): 1}
 
 

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import (
     AirflowRescheduleException,
 )
 
-from mf_airflow.tasks.gpu_step import GpuStepOperator, child_environment, final_exit_codes
+from mf_airflow.tasks.gpu_step import GpuStepOperator, list_final_exit_codes, make_child_environment
 from mftasks.records import TrainResult
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
@@ -98,7 +98,7 @@ def test_the_log_shows_the_sentence_that_helps_on_lines_of_its_own(
 
 
 def test_final_exit_codes_are_those_of_errors_that_are_not_retryable() -> None:
-    assert final_exit_codes() == {64, 65, 66}
+    assert list_final_exit_codes() == {64, 65, 66}
 
 
 def test_lines_that_are_no_ticks_reach_the_log_as_they_are(
@@ -131,7 +131,7 @@ def test_a_child_sees_the_store_and_its_device_but_no_secret_of_airflow(
         "https_proxy": "kept",
         "MF_NOTIFY_SMTP": "x",
     }
-    seen = child_environment(given)
+    seen = make_child_environment(given)
     assert {name for name, value in seen.items() if value == "x"} == set()
     assert {name for name, value in seen.items() if value == "kept"} == {
         name for name, value in given.items() if value == "kept"
