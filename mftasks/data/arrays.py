@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,6 @@ Ids = NDArray[np.int64] | NDArray[np.str_]
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int32]
 
-NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 NO_ID = -(2**63)
 
 
@@ -53,8 +51,16 @@ def _to_numbers(ids: NDArray[Any]) -> NDArray[Any]:
     if ids.dtype.kind not in "UO":
         return ids
     words = ids.astype(str)
-    numbers = [int(word) if NUMBER.fullmatch(word) else NO_ID for word in words.ravel().tolist()]
+    numbers = [_to_number(word) for word in words.ravel().tolist()]
     return np.array(numbers, np.int64).reshape(words.shape)
+
+
+def _to_number(word: str) -> int:
+    try:
+        number = int(word)
+    except ValueError:
+        return NO_ID
+    return number if str(number) == word and abs(number) < 2**63 else NO_ID
 
 
 def to_npz(arrays: Part | Vocabulary) -> bytes:

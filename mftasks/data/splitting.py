@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from mftasks.data.table import PLAIN_NUMBER
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -27,7 +29,6 @@ FOLD_LINES = 20_000
 
 _WHOLE = 1 << 64
 _BLOCK = 1 << 20
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 def assign(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
@@ -113,7 +114,7 @@ def _hash_ids(ids: Ids, salt: str) -> NDArray[np.uint64]:
     seed = hashlib.blake2b(salt.encode(), digest_size=8).digest()
     if ids.dtype.kind == "i":
         return _mix(ids.astype(np.uint64) ^ np.frombuffer(seed, "<u8"))
-    numbers = np.array([_INTEGER.fullmatch(text) is not None for text in ids.tolist()], bool)
+    numbers = np.array([re.match(PLAIN_NUMBER, text) is not None for text in ids.tolist()], bool)
     hashes = np.empty(len(ids), np.uint64)
     hashes[numbers] = _hash_ids(ids[numbers].astype(np.int64), salt)
     hashes[~numbers] = [_hash_text(text, seed) for text in ids[~numbers].tolist()]

@@ -15,6 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mftasks.errors import InvalidDataset
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 MISSING = -(2**63)
 """Stands for a missing integer: an id, or a timestamp. A missing string is empty, a rating NaN."""
 
-_PLAIN_NUMBER = r"^(0|-?[1-9][0-9]{0,18})$"
+PLAIN_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
 _NO_NUMBER = ["", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "#N/A"]
 
 # With more possible values than this per row, hashing the ids is cheaper than a table of them all.
@@ -114,16 +116,11 @@ def parse_numbers(column: pa.DictionaryArray) -> Any:
     """
     words = column.dictionary.to_numpy(zero_copy_only=False).astype(str)
     missing = np.isin(words, _NO_NUMBER)
-    plain = pc.match_substring_regex(column.dictionary, _PLAIN_NUMBER).to_numpy(
-        zero_copy_only=False
-    )
+    plain = pc.match_substring_regex(column.dictionary, PLAIN_NUMBER).to_numpy(zero_copy_only=False)
     if not plain.any() or not (plain | missing).all():
         return column
     numbers = np.full(len(words) + 1, MISSING)  # the last one stands for null
-    try:
-        numbers[:-1][plain] = words[plain].astype(np.int64)
-    except OverflowError:
-        return column
+    numbers[:-1][plain] = words[plain].astype(np.int64)
     return numbers[column.indices.fill_null(len(words)).to_numpy()]
 
 
@@ -131,6 +128,8 @@ def encode(column: Any) -> EncodedIds:
     """Encode a column of ids that `collect` returned."""
     if isinstance(column, np.ndarray):
         return _encode_integers(column)
+    if pc.any(pc.match_substring(column.dictionary, "\0")).as_py():
+        raise InvalidDataset("an id holds the character NUL; expected text without it")
     found, codes = column.dictionary.to_numpy(zero_copy_only=False).astype(str), column.indices
     if codes.null_count:
         found, codes = np.append(found, ""), codes.fill_null(len(found))

@@ -26,7 +26,7 @@ def explain_choice(best: Evaluation, validated: bool) -> str:
     """Return on which part the best network was chosen."""
     if validated:
         return f"{best.network} was chosen on the validation part; the figures here are of the test part."
-    return f"{best.network} was chosen on the test part, as no validation part was held back."
+    return f"{best.network} was chosen on the test part, as no validation part could choose."
 
 
 def write_summary(best: Evaluation, evaluations: Sequence[Evaluation], dataset: str) -> str:

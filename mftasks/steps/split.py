@@ -21,8 +21,9 @@ from mftasks import progress
 from mftasks.data import formats, splitting
 from mftasks.data.arrays import Part, Vocabulary, to_npz
 from mftasks.errors import InvalidPlan
-from mftasks.records import PartSize, Profile, RunPlan, SplitConfig, SplitRef
+from mftasks.records import BlobRef, PartSize, Profile, RunPlan, SplitConfig, SplitRef
 from mftasks.store import keys
+from mftasks.store.blobs import sha256_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,17 +94,13 @@ def _cut(
     _refuse_unknown(sizes["test"], config)
     if left_out := table.n_ratings - sum(map(len, rows.values())):
         sizes["left_out"] = PartSize(n_ratings=left_out, n_users=0, n_items=0)
-    vocabulary = to_npz(Vocabulary(user_ids, item_ids))
     trained = table.ratings[rows["train"]]
     return SplitRef(
         config=config,
         dataset_sha256=dataset_sha256,
         fingerprint=mark,
-        parts={
-            name: workspace.put_blob(keys.split(mark, f"{name}.npz"), to_npz(part))
-            for name, part in parts.items()
-        },
-        vocabulary=workspace.put_blob(keys.split(mark, "vocabulary.npz"), vocabulary),
+        parts={name: _put(workspace, mark, name, part) for name, part in parts.items()},
+        vocabulary=_put(workspace, mark, "vocabulary", Vocabulary(user_ids, item_ids)),
         sizes=sizes,
         mean_rating=float(trained.mean(dtype="float64")),
         min_rating=float(trained.min()),
@@ -111,6 +108,12 @@ def _cut(
         valid_from=_find_valid_from(table, rows, config),
         warnings=tuple(_warn(sizes)),
     )
+
+
+def _put(workspace: Workspace, mark: str, name: str, arrays: Part | Vocabulary) -> BlobRef:
+    """Put arrays under a key that names their bytes: what other code makes of them lies beside."""
+    data = to_npz(arrays)
+    return workspace.put_blob(keys.split(mark, f"{name}-{sha256_of(data)[:12]}.npz"), data)
 
 
 def _sort_by_part(table: RatingsTable, assigned: NDArray[np.uint8]) -> Rows:

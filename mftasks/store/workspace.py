@@ -63,10 +63,7 @@ class Workspace:
         return self.read(key, type(record))
 
     def put_blob(self, key: str, data: Data, content_type: str = BINARY) -> records.BlobRef:
-        """Put bytes or a file at `key`, and return a reference to them.
-
-        Until the record that holds the reference is there, what another attempt left is replaced.
-        """
+        """Put bytes or a file at `key`, which names their content, and return a reference to them."""
         self.store.put(key, data, content_type)
         return refer_to(key, data)
 

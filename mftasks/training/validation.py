@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 class Validation:
-    """The validation part, if there is one, and what is expected of its unknown users and items.
+    """The validation part, if it can choose, and what is expected of its unknown users and items.
 
+    A part without a pair that training knows cannot choose: whatever is learnt, its RMSE is the same.
     As in a bundle, these get mean ratings of the training part, and predictions are clipped.
     """
 
@@ -31,9 +32,9 @@ class Validation:
         )
 
     def rmse(self, network: Any, context: Any) -> float | None:
-        """Return the RMSE of a network on a device, None without a validation part."""
+        """Return the RMSE of a network on a device, None if the part cannot choose."""
         valid = self._data.valid
-        if valid is None:
+        if valid is None or not self._known.any():
             return None
         users, items = valid.users[self._known], valid.items[self._known]
         self._predicted[self._known] = predict(network, users, items, context)

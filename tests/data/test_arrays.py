@@ -42,7 +42,9 @@ def test_an_id_is_found_at_its_position_or_nowhere(ids: Any, known: Any, expecte
 
 def test_large_ids_are_told_apart() -> None:
     known = np.array([2**53, 2**53 + 1, 2**62])
-    assert positions([2**53 + 1, 2**62, 2**62 - 1], known).tolist() == [1, 2, -1]
+    asked = [2**53 + 1, 2**62, 2**62 - 1]
+    assert positions(asked, known).tolist() == [1, 2, -1]
+    assert positions(list(map(str, asked)), known).tolist() == [1, 2, -1]
 
 
 def test_a_part_comes_back_from_its_file(tmp_path: Path, tiny_ratings: Part) -> None:

@@ -25,6 +25,11 @@ def test_an_id_is_what_the_file_writes(tmp_path: Path, word: str):
     assert read_ids(tmp_path / "r.csv", "7", word, "16", "5") == ["7", word, "16", "5"]
 
 
+def test_an_id_with_a_nul_is_refused_as_arrays_would_lose_it(tmp_path: Path):
+    with pytest.raises(InvalidDataset, match="NUL"):
+        read_ids(tmp_path / "r.csv", "x", "x\0")
+
+
 def test_a_column_of_plain_numbers_is_numbers(tmp_path: Path):
     assert read_ids(tmp_path / "r.csv", "10", "9", "0", "-3", '"4"') == [10, 9, 0, -3, 4]
     assert read_ids(tmp_path / "r.csv", "10", "NULL", "9", "") == [10, MISSING, 9, MISSING]

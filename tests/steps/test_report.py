@@ -69,7 +69,7 @@ def test_without_a_validation_part_the_test_part_decides_and_the_page_says_so(
     _change_rmse(workspace, "mlp", rmse=0.1)
 
     assert report(workspace, RUN).best == "mlp"
-    assert "no validation part was held back" in page(workspace, "report.html")
+    assert "no validation part could choose" in page(workspace, "report.html")
 
 
 def _change_rmse(

@@ -54,14 +54,20 @@ def test_positions_are_of_the_sorted_ids_of_the_train_part(workspace: Workspace,
     assert (ref.min_rating, ref.max_rating) == (min(train), max(train))
 
 
-def test_parts_of_an_attempt_that_was_killed_are_replaced(workspace: Workspace, tmp_path: Path):
+def test_what_other_code_made_of_a_part_stays_beside(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A killed attempt of an older numpy, which writes other bytes, blocks nobody."""
     run_id = prepare(workspace, tmp_path, some_rows(), HASH)
-    sha256 = workspace.read(keys.run(run_id, "profile.json"), Profile).dataset.sha256
-    key = keys.split(fingerprint(sha256, HASH), "train.npz")
-    workspace.store.put(key, b"as another version of numpy writes it", "application/octet-stream")
+    write = split_step.to_npz
+    with monkeypatch.context() as patched:
+        patched.setattr(split_step, "to_npz", lambda arrays: write(arrays) + b"older")
+        patched.setattr(Workspace, "write", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception, match="killed"):
+            split(workspace, run_id)
     ref = split(workspace, run_id)
-    assert ref.parts["train"].key == key
-    assert len(read_part(workspace.fetch(ref.parts["train"])).ratings) > 0
+    assert len(workspace.store.list(keys.split(ref.fingerprint))) == 2 * 4 + 1
+    assert len(read_rows(workspace, ref, "train")) == ref.sizes["train"].n_ratings
 
 
 def test_the_order_of_the_file_does_not_matter(workspace: Workspace, tmp_path: Path):

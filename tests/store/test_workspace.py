@@ -53,10 +53,11 @@ def test_an_altered_blob_is_refused_and_not_cached(workspace: Workspace) -> None
     assert not [path for path in workspace.cache.folder.rglob("*") if path.is_file()]
 
 
-def test_what_an_attempt_left_is_replaced_by_the_next(workspace: Workspace) -> None:
-    workspace.put_blob("blob", b"bytes")
-    ref = workspace.put_blob("blob", b"others")
-    assert workspace.fetch(ref).read_bytes() == b"others"
+def test_putting_again_repairs_what_is_there(workspace: Workspace) -> None:
+    ref = workspace.put_blob("blob", b"bytes")
+    workspace.store.put("blob", b"BYTES", "text/plain")
+    assert workspace.put_blob("blob", b"bytes") == ref
+    assert workspace.fetch(ref).read_bytes() == b"bytes"
 
 
 def test_putting_the_same_blob_twice_is_harmless(workspace: Workspace) -> None:

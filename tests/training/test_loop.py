@@ -10,6 +10,7 @@ import pytest
 from mftasks import networks, training
 from mftasks.data.arrays import Part
 from mftasks.errors import TrainingDiverged
+from mftasks.mx import mx, predict
 from mftasks.records import TrainConfig
 from mftasks.training import loop
 from mftasks.training.state import State
@@ -137,12 +138,20 @@ def test_weight_decay_and_l2_shrink_the_embeddings(data: training.Data) -> None:
 def test_validation_scores_unknown_ids_by_the_mean_of_the_known_one(data: training.Data) -> None:
     users, items, ratings = data.train
     unknown = Part(
-        np.array([-1, 0, -1], np.int32), np.array([0, -1, -1], np.int32), np.ones(3, "f")
+        np.array([-1, 0, -1, 0], np.int32), np.array([0, -1, -1, 0], np.int32), np.ones(4, "f")
     )
     trained = training.fit(config(epochs=1), data._replace(valid=unknown))
-    expected = [ratings[items == 0].mean(), ratings[users == 0].mean(), SIZES.mean_rating]
+    known = predict(trained.block, unknown.users[3:], unknown.items[3:], mx.cpu())[0]
+    expected = [ratings[items == 0].mean(), ratings[users == 0].mean(), SIZES.mean_rating, known]
     rmse = float(np.sqrt(np.mean((np.array(expected) - 1) ** 2)))
     assert trained.history[0].valid_rmse == pytest.approx(rmse, abs=1e-5)
+
+
+def test_validation_without_a_known_pair_chooses_no_epoch(data: training.Data) -> None:
+    unknown = Part(np.full(3, -1, np.int32), np.zeros(3, np.int32), np.ones(3, "f"))
+    trained = training.fit(config(epochs=3, patience=1), data._replace(valid=unknown))
+    assert [metrics.valid_rmse for metrics in trained.history] == [None] * 3
+    assert trained.best_epoch == 3
 
 
 def test_a_network_may_bring_a_way_of_its_own_to_be_fitted(
