@@ -14,7 +14,7 @@ PY := .venv/bin/python
 BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 STACK := $(PY) -m mf_airflow.embedded
 
-.PHONY: run up down test quick check test-bare fix bench chaos lock audit help install install-dev install-test env test-images
+.PHONY: run up down test quick check test-bare fix bench chaos pictures lock audit help install install-dev install-test env test-images
 
 run: install ## Retrain once, end to end, on an embedded stack; CONF='{…}' passes parameters
 	@exec $(STACK) run --conf "$$CONF"
@@ -48,7 +48,10 @@ bench: install ## Measure the trainer against the notebook's loop; writes output
 	@$(PY) -m benchmarks
 
 chaos: install-dev ## Inject faults into docker-compose.yaml at work, without Docker, as root, and write the tables of their effects; 30 min
-	@MF_WRITE_TABLE=$(firstword $(wildcard docs/when-something-fails.md ARCHITECTURE.md)) $(PY) -m pytest -m "" tests/deployment/faults
+	@MF_WRITE_TABLE=docs/when-something-fails.md $(PY) -m pytest -m "" tests/deployment/faults
+
+pictures: install-dev ## Run once, and take the pictures of README.md in Chromium; writes docs/*.png
+	@$(PY) -m benchmarks.pictures
 
 lock: ## Resolve pyproject.toml into requirements.txt and requirements-dev.txt
 	@tools/lock

@@ -8,7 +8,7 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 PACKAGE = Path(__file__).parent
 
 
