@@ -147,7 +147,7 @@ def test_a_server_that_hangs_up_is_asked_again(tmp_path: Path):
                     asked.append(1)  # before the client can know
                     connection.close()
 
-        hanging_up = threading.Thread(target=hang_up)
+        hanging_up = threading.Thread(target=hang_up, daemon=True)
         hanging_up.start()
         base = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(SourceUnavailable):
