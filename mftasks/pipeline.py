@@ -94,6 +94,7 @@ class _StepProcesses:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
     def _run(self, *arguments: str) -> None:
         """Run a step to its end; raises the error that belongs to its exit code."""

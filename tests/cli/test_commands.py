@@ -99,7 +99,7 @@ def test_sigterm_stops_a_run_and_its_children(tmp_path: Path, ratings_csv: str) 
     child.communicate(timeout=30)
 
     assert child.returncode == 75
-    assert not _processes_of(tmp_path)
+    assert _processes_of(tmp_path) == []
     assert not (tmp_path / "store/runs/long/manifest.json").exists()
     assert list((tmp_path / "store/runs/long").glob("*/checkpoints/*"))
 
