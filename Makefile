@@ -8,6 +8,8 @@ PYTHON ?=
 CONF ?=
 export PYTHON CONF
 export PYTHONPATH := .:plugins
+# Without compiled modules every process would compile its own: they stay in __pycache__, whatever is set outside.
+unexport PYTHONDONTWRITEBYTECODE
 
 PY := .venv/bin/python
 # Tests of three files at a time, as many wait for a server; in the order of tests/conftest.py.

@@ -123,6 +123,29 @@ def test_uv_uses_the_indexes_and_certificates_of_pips_settings(checkout: Path) -
     assert used["SSL_CERT_FILE"] == "/etc/certificate.pem"
 
 
+def test_what_uv_installs_is_compiled_even_if_python_is_asked_to_write_nothing(
+    checkout: Path,
+) -> None:
+    script(checkout, "uv", 'echo "$@" >uv.arguments; env >uv.environment')
+    done = install(checkout, "run", PYTHON=sys.executable, PYTHONDONTWRITEBYTECODE="1")
+    assert done.returncode == 0, done.stderr
+    assert "--compile-bytecode" in (checkout / "uv.arguments").read_text().split()
+    assert "PYTHONDONTWRITEBYTECODE" not in (checkout / "uv.environment").read_text()
+
+
+def test_make_lets_python_keep_what_it_compiled() -> None:
+    made = subprocess.run(
+        ["make", "--silent", "run", "CONF=", "STACK=env;"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "CONF=" in made.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in made.stdout
+
+
 def test_a_missing_package_stops_who_is_not_root_before_anything_with_the_command(
     checkout: Path,
 ) -> None:
