@@ -77,12 +77,9 @@ def describe(tick: Tick) -> str:
 
 def parse(line: str) -> Tick | None:
     """Return the tick that a child wrote, or None if the line is something else."""
-    if not line.startswith('{"work"'):
-        return None
-    try:
+    with contextlib.suppress(msgspec.DecodeError):
         return msgspec.json.decode(line, type=Tick)
-    except msgspec.DecodeError:
-        return None
+    return None
 
 
 @contextlib.contextmanager
