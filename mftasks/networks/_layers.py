@@ -15,12 +15,14 @@ SEQUENCES = (gluon.nn.HybridSequential, gluon.nn.Sequential)
 
 def describe(name: str, block: Any) -> Layer:
     """Describe an initialised `block` and the blocks inside it; a sequence dissolves into its parts."""
-    kind, detail = _read_repr(block)
+    # Gluon writes a block as `Dense(64 -> 32, linear)`.
+    found = re.fullmatch(r"\w+\(([^,)\n]+).*\)", repr(block), re.DOTALL)
+    detail = found[1].strip().replace("->", "→") if found else ""
     children = tuple(_describe_children(block))
     own = () if detail and not children else tuple(_describe_parameters(block))
     return Layer(
         name=name,
-        kind=kind,
+        kind=type(block).__name__.strip("_"),
         detail="" if children else detail,
         n_parameters=sum(math.prod(one.shape) for one in block.collect_params().values()),
         layers=children + own,
@@ -44,10 +46,3 @@ def _describe_parameters(block: Any) -> Iterator[Layer]:
             detail=" × ".join(map(str, parameter.shape)),
             n_parameters=math.prod(parameter.shape),
         )
-
-
-def _read_repr(block: Any) -> tuple[str, str]:
-    """Return what Gluon calls a block, and its first figure, as `Dense` and `64 → 32`."""
-    kind = type(block).__name__.strip("_")
-    found = re.fullmatch(r"\w+\(([^,)\n]+).*\)", repr(block), re.DOTALL)
-    return kind, found[1].strip().replace("->", "→") if found else ""
