@@ -77,9 +77,12 @@ def describe(tick: Tick) -> str:
 
 def parse(line: str) -> Tick | None:
     """Return the tick that a child wrote, or None if the line is something else."""
-    with contextlib.suppress(msgspec.DecodeError):
+    if not line.startswith('{"work"'):
+        return None
+    try:
         return msgspec.json.decode(line, type=Tick)
-    return None
+    except msgspec.DecodeError:
+        return None
 
 
 @contextlib.contextmanager

@@ -1,4 +1,17 @@
-"""The environment variables of the project, `MF_STORE` and so on, read in one place; README.md lists them."""
+"""The environment variables of the project, read in one place.
+
+MF_STORE               where records and artifacts live: s3://bucket/prefix or file:///path
+MF_S3_ENDPOINT         the S3 server, when it is not Amazon's; credentials as boto3 takes them
+MF_CACHE               folder for verified copies of blobs; losing it costs time only
+MF_CACHE_BYTES         most that MF_CACHE holds; copies that were used longest ago are removed first
+MF_MOVIELENS_URL       base of the MovieLens zips: http, https or file
+MF_DATA_ROOTS          folders, colons between them, that file:// data sets must lie in; any by default
+MF_CHECKPOINT_SECONDS  least time between two checkpoints of a training
+MF_CPU_SLOTS           trainings at once on this host's CPU; its cores by default, three at least
+MF_DEVICE_WAIT_SECONDS how long a training waits for a device that others hold; without limit by default
+MF_LEASES              folder of the locks that show who holds which device of this host
+MF_PROGRESS            how a step reports its progress: auto, bar, lines or json
+"""
 
 from __future__ import annotations
 
@@ -16,7 +29,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of `MF_<FIELD>` for each field; the defaults fit a checkout on one machine."""
+    """The values of these variables; the defaults fit a checkout on one machine."""
 
     store: str = msgspec.field(default_factory=lambda: Path(".local/store").absolute().as_uri())
     s3_endpoint: str | None = None

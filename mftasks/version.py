@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import itertools
 import subprocess
 from pathlib import Path
 
@@ -42,9 +41,14 @@ def sources_hash(*paths: str) -> str:
     A path is a file or a folder: `mx.py`, `networks`.
     """
     digest = hashlib.sha256()
-    named = [PACKAGE / path for path in paths or (".",)]
-    sources = (path.rglob("*.py") if path.is_dir() else [path] for path in named)
-    for source in sorted({*itertools.chain.from_iterable(sources)}):
+    for source in _find_sources(paths or (".",)):
         name = source.relative_to(PACKAGE).as_posix()
         digest.update(name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
+
+
+def _find_sources(paths: tuple[str, ...]) -> list[Path]:
+    found = (PACKAGE / path for path in paths)
+    return sorted(
+        {source for path in found for source in (path.rglob("*.py") if path.is_dir() else [path])}
+    )

@@ -28,6 +28,7 @@ class Web(ThreadingHTTPServer):
         self.answers: dict[str, list[Answer]] = {}
         self.asked: list[str] = []
         self.authorizations: list[str | None] = []
+        self.bodies: list[bytes] = []
 
     def serve(self, path: str, *answers: Answer) -> str:
         self.answers[path] = list(answers)
@@ -50,6 +51,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.body)
         self.close_connection = True
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.do_GET()
+
+    do_PATCH = do_POST  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass

@@ -115,8 +115,7 @@ class Bundle:
             scores = self._damp_means()
         without = positions(list(exclude), self.tables.item_ids)
         scores[without[without >= 0]] = -np.inf
-        n_scored = int(np.isfinite(scores).sum())
-        best = np.argsort(-scores, kind="stable")[: max(0, min(top, n_scored))]
+        best = _find_largest(scores, top)
         shown = scores[best].clip(self.header.min_rating, self.header.max_rating)
         return list(zip(self.tables.item_ids[best].tolist(), shown.tolist(), strict=True))
 
@@ -134,3 +133,13 @@ def _import_network(symbol: Path, parameters: Path) -> Any:
     network.collect_params().setattr("grad_req", "null")
     network.hybridize(static_alloc=True)
     return network
+
+
+def _find_largest(scores: Floats, top: int) -> NDArray[np.intp]:
+    """Return the indices of the `top` finite scores, largest first, ties by index."""
+    n = min(top, int(np.isfinite(scores).sum()))
+    if n <= 0:
+        return np.empty(0, np.intp)
+    bound = np.partition(scores, len(scores) - n)[len(scores) - n]
+    near = np.flatnonzero(scores >= bound)
+    return near[np.argsort(-scores[near], kind="stable")][:n]

@@ -12,7 +12,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pynvml
 
@@ -75,8 +75,9 @@ def describe(leased: Sequence[Device]) -> str:
 
 def usage(leased: Sequence[Device]) -> tuple[GpuUse, ...]:
     """Return how busy the leased GPUs are; () for CPU slots and if NVML does not answer."""
+    gpus = [device for device in leased if device.kind == "gpu"]
     try:
-        return tuple(_read_use(device) for device in leased if device.kind == "gpu")
+        return tuple(_use(device) for device in gpus)
     except pynvml.NVMLError:
         return ()
 
@@ -97,7 +98,7 @@ def _find_gpus(environment: Mapping[str, str]) -> tuple[list[Device], str]:
             "see what nvidia-smi reports on this worker, or choose device cpu"
         )
     if VISIBLE not in environment:
-        return present, ""
+        return [gpu.device for gpu in present], ""
     value = quote(environment[VISIBLE])
     reason = f"{VISIBLE}={value} hides all GPUs of this worker ({len(present)})"
     return _select_visible(present, environment), reason
@@ -112,13 +113,18 @@ def _mxnet_has_cuda() -> bool:
     )
 
 
-def _read_gpu(number: int) -> Device:
+class _Gpu(NamedTuple):
+    device: Device
+    model: str
+
+
+def _read_gpu(number: int) -> _Gpu:
     handle = pynvml.nvmlDeviceGetHandleByIndex(number)
-    uuid = pynvml.nvmlDeviceGetUUID(handle)
-    return Device("gpu", uuid, f"{pynvml.nvmlDeviceGetName(handle)} ({uuid[:10]})")
+    uuid, model = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+    return _Gpu(Device("gpu", uuid, f"{model} ({uuid[:10]})"), model)
 
 
-def _select_visible(present: Sequence[Device], environment: Mapping[str, str]) -> list[Device]:
+def _select_visible(present: Sequence[_Gpu], environment: Mapping[str, str]) -> list[Device]:
     """Return the GPUs that CUDA_VISIBLE_DEVICES shows, by the rules of CUDA.
 
     The first entry that names no GPU ends the list, and so does a UUID among indexes or the other way
@@ -136,8 +142,8 @@ def _select_visible(present: Sequence[Device], environment: Mapping[str, str]) -
     return found if len(set(found)) == len(found) else []
 
 
-def _refuse_ambiguous_order(present: Sequence[Device], environment: Mapping[str, str]) -> None:
-    models = {gpu.name.rpartition(" (")[0] for gpu in present}
+def _refuse_ambiguous_order(present: Sequence[_Gpu], environment: Mapping[str, str]) -> None:
+    models = {gpu.model for gpu in present}
     if environment.get(ORDER) != "PCI_BUS_ID" and len(models) > 1:
         raise InvalidPlan(
             f"{VISIBLE}={quote(environment[VISIBLE])} names GPUs by index, and their order is not fixed, "
@@ -145,19 +151,20 @@ def _refuse_ambiguous_order(present: Sequence[Device], environment: Mapping[str,
         )
 
 
-def _find_by_index(token: str, present: Sequence[Device]) -> Device | None:
+def _find_by_index(token: str, present: Sequence[_Gpu]) -> Device | None:
     is_known = token.isdecimal() and int(token) < len(present)
-    return present[int(token)] if is_known else None
+    return present[int(token)].device if is_known else None
 
 
-def _find_by_uuid(token: str, present: Sequence[Device]) -> Device | None:
+def _find_by_uuid(token: str, present: Sequence[_Gpu]) -> Device | None:
     """Return the GPU of a UUID or of the start of one, in any case, or the MIG device of that name."""
     kind, _, start = token.partition("-")
     if kind == "MIG":
         return Device("gpu", token, token)
     if kind != "GPU" or not start:
         return None
-    meant = [gpu for gpu in present if gpu.id.lower().startswith(token.lower())]
+    prefix = token.lower()
+    meant = [gpu.device for gpu in present if gpu.device.id.lower().startswith(prefix)]
     return meant[0] if len(meant) == 1 else None
 
 
@@ -165,15 +172,18 @@ def _free_bytes(device: Device) -> int:
     if device.kind == "cpu":
         return 0
     try:
-        handle = pynvml.nvmlDeviceGetHandleByUUID(device.id)
-        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
+        return int(_memory(device).free)
     except pynvml.NVMLError:  # a MIG device of old name, or memory that is shared with the host
         return 0
 
 
-def _read_use(device: Device) -> GpuUse:
+def _memory(device: Device) -> Any:
+    return pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByUUID(device.id))
+
+
+def _use(device: Device) -> GpuUse:
+    memory = _memory(device)
     handle = pynvml.nvmlDeviceGetHandleByUUID(device.id)
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     return GpuUse(
         device=device.name,
         memory_used_bytes=memory.used,

@@ -30,9 +30,6 @@ import msgspec
 from mftasks.errors import BrokenNetwork, UnknownNetwork, did_you_mean, quote
 from mftasks.records import Scalar, SplitConfig, TrainConfig
 
-DEFAULT: dict[str, Any] = {"batch_size": 1000, "schedule": "cosine", "patience": 4}
-"""How networks are trained by default; epochs, learning rate and `l2` are each network's own."""
-
 NOTEBOOK: dict[str, Any] = {
     "learning_rate": 0.001,
     "weight_decay": 1e-4,

@@ -15,14 +15,12 @@ SEQUENCES = (gluon.nn.HybridSequential, gluon.nn.Sequential)
 
 def describe(name: str, block: Any) -> Layer:
     """Describe an initialised `block` and the blocks inside it; a sequence dissolves into its parts."""
-    # Gluon writes a block as `Dense(64 -> 32, linear)`.
-    found = re.fullmatch(r"\w+\(([^,)\n]+).*\)", repr(block), re.DOTALL)
-    detail = found[1].strip().replace("->", "→") if found else ""
+    kind, detail = _read_repr(block)
     children = tuple(_describe_children(block))
     own = () if detail and not children else tuple(_describe_parameters(block))
     return Layer(
         name=name,
-        kind=type(block).__name__.strip("_"),
+        kind=kind,
         detail="" if children else detail,
         n_parameters=sum(math.prod(one.shape) for one in block.collect_params().values()),
         layers=children + own,
@@ -46,3 +44,10 @@ def _describe_parameters(block: Any) -> Iterator[Layer]:
             detail=" × ".join(map(str, parameter.shape)),
             n_parameters=math.prod(parameter.shape),
         )
+
+
+def _read_repr(block: Any) -> tuple[str, str]:
+    """Return what Gluon calls a block, and its first figure, as `Dense` and `64 → 32`."""
+    kind = type(block).__name__.strip("_")
+    found = re.fullmatch(r"\w+\(([^,)\n]+).*\)", repr(block), re.DOTALL)
+    return kind, found[1].strip().replace("->", "→") if found else ""

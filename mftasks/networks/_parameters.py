@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -24,7 +24,3 @@ DenseRate = Annotated[
     float,
     Meta(gt=0, le=1000, description="Dense layers learn at this many times the learning rate."),
 ]
-
-NOTEBOOK: dict[str, Any] = {"biases": False, "center": False, "embedding_scale": 0.01}
-NOTEBOOK_DENSE: dict[str, Any] = {"dense_scale": 0.01, "dense_rate": 1.0}
-"""What the notebook's networks have, and those of them that have dense layers."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mftasks.networks import DEFAULT, NOTEBOOK
+from mftasks.networks import NOTEBOOK
 from mftasks.networks import _parameters as shared
 from mftasks.records import TrainConfig
 
@@ -29,11 +29,18 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 PRESETS = {
     "default": TrainConfig(
-        network="linear", params={}, epochs=10, learning_rate=0.008, l2=0.11, **DEFAULT
+        network="linear",
+        params={},
+        epochs=10,
+        batch_size=1000,
+        learning_rate=0.008,
+        schedule="cosine",
+        l2=0.11,
+        patience=4,
     ),
     "notebook": TrainConfig(
         network="linear",
-        params=shared.NOTEBOOK,
+        params={"biases": False, "center": False, "embedding_scale": 0.01},
         epochs=25,
         batch_size=100,
         **NOTEBOOK,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from mftasks.networks import DEFAULT, NOTEBOOK
+from mftasks.networks import NOTEBOOK
 from mftasks.networks import _parameters as shared
 from mftasks.records import TrainConfig
 
@@ -39,11 +39,25 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 PRESETS = {
     "default": TrainConfig(
-        network="mlp", params={}, epochs=12, learning_rate=0.003, l2=0.05, **DEFAULT
+        network="mlp",
+        params={},
+        epochs=12,
+        batch_size=1000,
+        learning_rate=0.003,
+        schedule="cosine",
+        l2=0.05,
+        patience=4,
     ),
     "notebook": TrainConfig(
         network="mlp",
-        params={**shared.NOTEBOOK, **shared.NOTEBOOK_DENSE, "embedding_center": 0.0},
+        params={
+            "biases": False,
+            "center": False,
+            "embedding_center": 0.0,
+            "embedding_scale": 0.01,
+            "dense_scale": 0.01,
+            "dense_rate": 1.0,
+        },
         epochs=20,
         batch_size=100,
         **NOTEBOOK,

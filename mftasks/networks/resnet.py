@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mftasks.networks import DEFAULT, NOTEBOOK
+from mftasks.networks import NOTEBOOK
 from mftasks.networks import _parameters as shared
 from mftasks.records import TrainConfig
 
@@ -38,11 +38,25 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 PRESETS = {
     "default": TrainConfig(
-        network="resnet", params={}, epochs=12, learning_rate=0.008, l2=0.08, **DEFAULT
+        network="resnet",
+        params={},
+        epochs=12,
+        batch_size=1000,
+        learning_rate=0.008,
+        schedule="cosine",
+        l2=0.08,
+        patience=4,
     ),
     "notebook": TrainConfig(
         network="resnet",
-        params={**shared.NOTEBOOK, **shared.NOTEBOOK_DENSE, "dropout": 0.5},
+        params={
+            "biases": False,
+            "center": False,
+            "dropout": 0.5,
+            "embedding_scale": 0.01,
+            "dense_scale": 0.01,
+            "dense_rate": 1.0,
+        },
         epochs=25,
         batch_size=200,
         **NOTEBOOK,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from bokeh.models import DatetimeTicker
+from bokeh.models import ColumnDataSource, DatetimeTicker, FactorRange
 
 from mftasks.plots import style
 
@@ -22,20 +22,26 @@ MONTH = timedelta(days=27)  # as wide as a month's bar
 def draw_ratings(profile: Profile) -> figure:
     """Draw how often each rating was given."""
     counts = profile.rating_counts
-    plot = style.make_canvas("rating", "ratings", height=260, x_range=list(counts))
-    rows = [{"x": x, "n": n, "share": n / profile.n_ratings} for x, n in counts.items()]
+    columns = {
+        "x": list(counts),
+        "n": list(counts.values()),
+        "share": [n / profile.n_ratings for n in counts.values()],
+    }
+    plot = style.make_canvas(
+        "rating", "ratings", height=260, x_range=FactorRange(factors=list(counts))
+    )
     tooltips = [("rating", "@x"), ("ratings", "@n{0,0}"), ("share", "@share{0.0%}")]
-    return _draw_bars(plot, rows, tooltips)
+    return _draw_bars(plot, columns, tooltips)
 
 
 def draw_activity(histogram: Histogram, what: str) -> figure:
     """Draw how many users or items have how many ratings."""
     spans = [_name_bin(low, high) for low, high in itertools.pairwise(histogram.edges)]
     title = f"ratings of the {what.rstrip('s')}"
-    plot = style.make_canvas(title, what, height=260, x_range=spans)
+    plot = style.make_canvas(title, what, height=260, x_range=FactorRange(factors=spans))
     plot.xaxis.major_label_orientation = 0.6
-    rows = [{"x": x, "n": n} for x, n in zip(spans, histogram.counts, strict=True)]
-    return _draw_bars(plot, rows, [("ratings", "@x"), (what, "@n{0,0}")])
+    columns = {"x": spans, "n": list(histogram.counts)}
+    return _draw_bars(plot, columns, [("ratings", "@x"), (what, "@n{0,0}")])
 
 
 def _name_bin(low: float, high: float) -> str:
@@ -46,20 +52,23 @@ def _name_bin(low: float, high: float) -> str:
 
 def draw_months(profile: Profile) -> figure:
     """Draw how many ratings came in each month."""
+    counts = profile.ratings_per_month
+    starts = [datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC) for month in counts]
+    columns = {
+        "month": list(counts),
+        "x": [start + MONTH / 2 for start in starts],
+        "n": list(counts.values()),
+    }
     plot = style.make_canvas("", "ratings a month", height=260, x_axis_type="datetime")
     plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=4)
-    rows = [
-        {"month": month, "x": datetime.fromisoformat(f"{month}-01T00Z") + MONTH / 2, "n": n}
-        for month, n in profile.ratings_per_month.items()
-    ]
-    return _draw_bars(plot, rows, [("month", "@month"), ("ratings", "@n{0,0}")], MONTH)
+    return _draw_bars(plot, columns, [("month", "@month"), ("ratings", "@n{0,0}")], MONTH)
 
 
 def _draw_bars(
-    plot: figure, rows: list[dict[str, Any]], tooltips: list[tuple[str, str]], width: Any = 0.8
+    plot: figure, columns: dict[str, Any], tooltips: list[tuple[str, str]], width: Any = 0.8
 ) -> figure:
-    """Draw a bar of height `n` at the `x` of each row."""
-    source = style.make_source(rows)
+    """Draw a bar of height `n` at each `x` of the columns."""
+    source = ColumnDataSource(columns)
     bars = plot.vbar("x", top="n", source=source, width=width, color=style.COLOURS[0])
     style.add_hover(plot, tooltips, [bars])
     plot.y_range.start = 0  # type: ignore[attr-defined]

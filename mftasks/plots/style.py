@@ -5,15 +5,11 @@ Pictures are drawn for a light page; on a dark one page.js repaints all that has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.models import HoverTool
 from bokeh.models.annotations.legends import Legend, LegendItem
 from bokeh.plotting import figure
-
-if TYPE_CHECKING:
-    from mftasks.records import Evaluation, Report, TrainResult
 
 # Okabe and Ito, "Color universal design" (2008), without the two that fade on white or black.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -25,36 +21,20 @@ PAPER = "#ffffff"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 
 
-class Network(NamedTuple):
-    """A network of a run; its `turn` gives its colour and its marker, the same in every picture."""
+class Look:
+    """The colour and the marker of each network, the same in every picture of a run."""
 
-    name: str
-    turn: int
-    result: TrainResult
-    evaluation: Evaluation
+    def __init__(self, networks: list[str]) -> None:
+        self._turns = {network: turn for turn, network in enumerate(networks)}
 
-    @property
-    def colour(self) -> str:
-        return COLOURS[self.turn]
+    def turn(self, network: str) -> int:
+        return self._turns[network] % len(COLOURS)
 
-    @property
-    def marker(self) -> Any:
-        return MARKERS[self.turn]
+    def colour(self, network: str) -> str:
+        return COLOURS[self.turn(network)]
 
-    @property
-    def valid_rmse(self) -> float | None:
-        """Return the validation RMSE of the weights that are exported."""
-        return self.result.kept.valid_rmse
-
-
-def list_networks(run: Report) -> list[Network]:
-    """Return the networks of a run, in its order."""
-    evaluations = {evaluation.network: evaluation for evaluation in run.evaluations}
-    names = [result.config.network for result in run.results]
-    return [
-        Network(name, number % len(COLOURS), result, evaluations[name])
-        for number, (name, result) in enumerate(zip(names, run.results, strict=True))
-    ]
+    def marker(self, network: str) -> Any:
+        return MARKERS[self.turn(network)]
 
 
 def make_canvas(x_title: str, y_title: str, *, height: int = 320, **options: Any) -> figure:
@@ -84,11 +64,6 @@ def make_canvas(x_title: str, y_title: str, *, height: int = 320, **options: Any
     plot.grid.grid_line_color = FAINT
     plot.grid.grid_line_alpha = 0.6
     return plot
-
-
-def make_source(rows: Sequence[dict[str, Any]]) -> ColumnDataSource:
-    """Return rows, which all have the same names, as what Bokeh draws from."""
-    return ColumnDataSource({name: [row[name] for row in rows] for name in rows[0]})
 
 
 def add_hover(plot: figure, tooltips: list[tuple[str, str]], renderers: list[Any]) -> None:

@@ -35,7 +35,7 @@ def write_summary(best: Evaluation, evaluations: Sequence[Evaluation], dataset: 
     within = (
         f", 95\u00a0% interval {format_interval(best.rmse_interval)}" if best.rmse_interval else ""
     )
-    tested = f"{best.n_ratings:,} ratings of {dataset} that training never saw"
+    tested = f"{format_count(best.n_ratings)} ratings of {dataset} that training never saw"
     return (
         f"{best.network} has RMSE {best.rmse:.4f}{within} over {tested}. The best baseline, "
         f"{rival}, has {rmse:.4f}: {best.network} {_compare(best)}{_name_better(best, evaluations)}."
@@ -81,7 +81,7 @@ def list_settings(config: TrainConfig) -> dict[str, str]:
     """Return what a network was trained with, by name; what has no effect is left out."""
     chosen: dict[str, Any] = {
         "epochs": f"at most {config.epochs}" if config.patience else config.epochs,
-        "batch size": f"{config.batch_size:,}",
+        "batch size": format_count(config.batch_size),
         "optimizer": ("lazy " if config.lazy else "") + config.optimizer,
         "learning rate": f"{config.learning_rate:g}, {config.schedule}",
         "momentum": config.momentum or None,
@@ -99,6 +99,16 @@ def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def format_count(n: float) -> str:
+    """Return a whole number with its thousands apart."""
+    return f"{n:,.0f}"
+
+
+def format_error(value: float) -> str:
+    """Return an error, to four places."""
+    return f"{value:.4f}"
 
 
 def format_interval(interval: Interval | None) -> str:
@@ -144,9 +154,9 @@ def format_clock(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%H:%M} UTC"
 
 
-FILTERS: dict[str, Callable[..., Any]] = {
-    "count": "{:,.0f}".format,
-    "figure": "{:.4f}".format,
+FILTERS: dict[str, Callable[..., str]] = {
+    "count": format_count,
+    "figure": format_error,
     "span": format_interval,
     "gain": format_gain,
     "verdict": judge,
@@ -155,5 +165,4 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "day": format_day,
     "clock": format_clock,
     "moment": lambda moment: f"{format_day(moment)}, {format_clock(moment)}",
-    "settings": list_settings,
 }

@@ -23,10 +23,14 @@ def resample(users: NDArray[np.int32], *columns: Doubles, seed: int) -> Doubles:
     """Return the number of ratings and the sum of each column: of the sample, then of replicates.
 
     Users are resampled, not ratings: the errors of one user go together, so resampling ratings
-    would give intervals that are too narrow. Each replicate weighs every user by a Poisson(1)
-    number, which is the bootstrap for large samples (Chamandy et al., "Estimating uncertainty for
-    massive data streams", 2012). Users whom training has not seen are negative numbers, one for
-    each. All columns are resampled with the same users, so that differences may be taken.
+    would give intervals that are too narrow, and what we want to know is how a network does for
+    users at large. Each replicate weighs every user by a Poisson(1) number, which is the bootstrap
+    for large samples (Chamandy et al., "Estimating uncertainty for massive data streams", 2012),
+    and needs only the sums of each user. Users whom training has not seen are negative numbers, one
+    for each.
+
+    Any figure made of the columns of one call is resampled with the same users, so the interval
+    of a difference is that of the difference, not of two independent figures.
     """
     sums = _sum_by_user(users, columns)
     random = np.random.default_rng(seed)

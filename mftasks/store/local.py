@@ -83,7 +83,7 @@ class LocalStore:
             self.delete(key)
 
     def _describe(self, path: Path) -> Stored | None:
-        """Describe an object; return None for anything else, and for what was removed meanwhile."""
+        """Describe an object; returns None for anything else, and for what was removed meanwhile."""
         key = path.relative_to(self.root).as_posix()
         if path.name.startswith(ARRIVING) or key == LOCK:
             return None

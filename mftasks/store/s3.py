@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +20,12 @@ from mftasks.store.s3_client import client, keys_of
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Ask = Callable[[Any], T]
+"""Ask S3 by the client that is given."""
 
 MOST_DELETED_AT_ONCE = 1000  # S3's own bound
+ATTEMPTS = 4
+FIRST_WAIT_SECONDS = 0.2
 PROBE = ".conditional-put"
 
 
@@ -37,7 +41,6 @@ class S3Store:
         self.prefix = f"{prefix}/" if prefix else ""
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
         self.endpoint = endpoint
-        self.where = endpoint or "Amazon S3"
         self._client = client(endpoint)
         self._keeps_conditions = False
         self._takes_checksums = True
@@ -125,7 +128,7 @@ class S3Store:
         cut_off = page.get("IsTruncated") and "NextContinuationToken" not in page
         if cut_off or not {"Name", "IsTruncated"} <= page.keys():
             raise StoreUnavailable(
-                f"store {self.uri}: the answer is no whole list; see what is at {self.where}"
+                f"store {self.uri}: the answer is no whole list; see what is at {self._where()}"
             )
         for entry in page.get("Contents", []):
             key = entry["Key"].removeprefix(self.prefix)
@@ -134,6 +137,9 @@ class S3Store:
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + keys.check(key)}
+
+    def _where(self) -> str:
+        return self.endpoint or "Amazon S3"
 
     def _probe_conditions(self) -> None:
         """Refuse a server that ignores conditions: two writers could both win."""
@@ -144,7 +150,7 @@ class S3Store:
                 self._keeps_conditions = True
                 return
         raise InvalidPlan(
-            f"store {self.uri} at {self.where} overwrites objects in spite of If-None-Match; "
+            f"store {self.uri} at {self._where()} overwrites objects in spite of If-None-Match; "
             "use an S3 server that keeps conditions, such as Amazon S3 or SeaweedFS"
         )
 
@@ -155,13 +161,12 @@ class S3Store:
         checksum = base64.b64encode(bytes.fromhex(sha256_of(data))).decode()
 
         def put(s3: Any) -> bool:
-            options = {"ContentType": content_type, **condition}
-            if self._takes_checksums:
-                options["ChecksumSHA256"] = checksum
-            source: Any = nullcontext(data) if isinstance(data, bytes) else data.open("rb")
+            options = condition | ({"ChecksumSHA256": checksum} if self._takes_checksums else {})
             try:
-                with source as body:
-                    s3.put_object(**self._object(key), **options, Body=body)
+                with _open(data) as body:
+                    s3.put_object(
+                        **self._object(key), **options, Body=body, ContentType=content_type
+                    )
             except ClientError as error:
                 if condition and s3_errors.refuses_condition(error):
                     return False
@@ -174,22 +179,23 @@ class S3Store:
 
         return self._ask(key, put)
 
-    def _ask(self, key: str, ask: Callable[[Any], T]) -> T:
-        """Return what `ask` gets by a client; ask again if a body breaks off or writers collide."""
+    def _ask(self, key: str, ask: Ask[T]) -> T:
+        """Return what the server answers; ask again if a body breaks off or writers collide."""
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Again),
-            stop=tenacity.stop_after_attempt(4),
-            wait=tenacity.wait_random_exponential(0.2, max=5),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random_exponential(FIRST_WAIT_SECONDS, max=5),
             reraise=True,
         )
         try:
             answer: T = attempts(self._ask_once, key, ask)
         except _Again as again:
-            cause = again.__cause__
-            raise StoreUnavailable(f"store {self.uri}/{key} at {self.where}: {cause}") from cause
+            raise StoreUnavailable(
+                f"store {self.uri}/{key} at {self._where()}: {again.__cause__}"
+            ) from again.__cause__
         return answer
 
-    def _ask_once(self, key: str, ask: Callable[[Any], T]) -> T:
+    def _ask_once(self, key: str, ask: Ask[T]) -> T:
         from botocore import exceptions
 
         s3 = self._client
@@ -209,7 +215,7 @@ class S3Store:
                 "profile, and check the bucket's name"
             ) from error
         except exceptions.BotoCoreError as error:  # boto3 has asked several times
-            raise StoreUnavailable(f"store {self.uri} at {self.where}: {error}") from error
+            raise StoreUnavailable(f"store {self.uri} at {self._where()}: {error}") from error
 
     def _renew_keys(self, error: Any, refused: Any) -> bool:
         """Read the keys again; return whether they are others than those of the `refused` client."""
@@ -231,3 +237,12 @@ def _read_chunks(body: Any) -> Iterator[bytes]:
         yield from iter(lambda: body.read(CHUNK), b"")
     except (BotoCoreError, HTTPError) as error:  # boto3 repeats requests, but not for their bodies
         raise _Again from error
+
+
+@contextlib.contextmanager
+def _open(data: Data) -> Iterator[Any]:
+    if isinstance(data, bytes):
+        yield data
+    else:
+        with data.open("rb") as file:
+            yield file

@@ -72,8 +72,8 @@ class Workspace:
 
         Raises `MissingRecord`, and `ChecksumMismatch` if the store holds other bytes.
         """
-        return self.cache.find(ref.sha256, ref.n_bytes) or self.cache.fill(
-            ref.sha256,
-            lambda path: self.store.download(ref.key, path),
-            f"{self.store.uri}/{ref.key}",
-        )
+        return self.cache.find(ref.sha256, ref.n_bytes) or self._download(ref)
+
+    def _download(self, ref: records.BlobRef) -> Path:
+        name = f"{self.store.uri}/{ref.key}"
+        return self.cache.fill(ref.sha256, lambda path: self.store.download(ref.key, path), name)

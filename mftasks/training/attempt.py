@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mftasks import devices, training
 from mftasks.devices import gpus
 from mftasks.devices.memory import peak_rss_bytes
 from mftasks.errors import Interrupted
 from mftasks.progress import OnTick, Tick
+from mftasks.training import signals
 
 if TYPE_CHECKING:
+    from mftasks.devices import Device
     from mftasks.records import RunPlan, TrainConfig
     from mftasks.settings import Settings
     from mftasks.training.checkpoints import Checkpoints
@@ -48,34 +45,29 @@ def attempt(
     `devices.hold` and `training.fit` raise.
     """
     work = f"train {config.network}"
-    tick = functools.partial(Tick, work=work, total=config.epochs, unit="epochs")
+
+    def tick(**figures: Any) -> None:
+        on_tick(Tick(work=work, total=config.epochs, unit="epochs", **figures))
+
     start = checkpoints.read_latest()
     with devices.hold(
         plan.device,
         plan.devices,
         settings,
         holder=f"{work} of {plan.run_id}",
-        on_wait=lambda text: on_tick(tick(done=0, waiting_for=text)),
+        on_wait=lambda text: tick(done=0, waiting_for=text),
     ) as held:
         name = gpus.describe(held)
-        begins = f"resumes after epoch {start.epoch}" if start else "starts"
-        log.info("%s: %s on %s", work, begins, name)
+        log.info(
+            "%s: %s on %s", work, f"resumes after epoch {start.epoch}" if start else "starts", name
+        )
 
         def on_epoch(state: State) -> None:
             checkpoints.offer(state)
-            epoch = state.history[-1]
-            progress = tick(
-                done=state.epoch,
-                device=name,
-                epoch=epoch,
-                seconds_left=epoch.seconds / state.epoch * (config.epochs - state.epoch),
-                peak_rss_bytes=peak_rss_bytes(),
-                gpus=gpus.usage(held),
-                failed_checkpoints=checkpoints.n_failed,
-            )
-            on_tick(progress)
+            figures = _epoch_figures(state, config, held)
+            tick(**figures, failed_checkpoints=checkpoints.n_failed)
 
-        with _stop_on_signals() as stop:
+        with signals.stoppable() as stop:
             try:
                 trained = training.fit(
                     config,
@@ -92,28 +84,13 @@ def attempt(
     return Attempt(trained, start.epoch if start else None, name)
 
 
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], None]]:
-    """Give a function that raises `Interrupted` once SIGTERM or SIGINT has arrived.
-
-    It is called between two batches, where a training can stop.
-    """
-    arrived: list[int] = []
-
-    def stop() -> None:
-        if arrived:
-            name = signal.Signals(arrived[0]).name
-            raise Interrupted(f"{name} stopped the training; start it again to resume")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread gets signals
-        return
-    usual = {
-        number: signal.signal(number, lambda number, _: arrived.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
+def _epoch_figures(state: State, config: TrainConfig, held: tuple[Device, ...]) -> dict[str, Any]:
+    metrics = state.history[-1]
+    return {
+        "done": state.epoch,
+        "device": gpus.describe(held),
+        "epoch": metrics,
+        "seconds_left": metrics.seconds / state.epoch * (config.epochs - state.epoch),
+        "peak_rss_bytes": peak_rss_bytes(),
+        "gpus": gpus.usage(held),
     }
-    try:
-        yield stop
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)

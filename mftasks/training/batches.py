@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mftasks.data.arrays import Part
-    from mftasks.records import TrainConfig
-    from mftasks.training.optimizer import Optimizer
+    from mftasks.training.replicas import Replicas
 
 AHEAD = 100_000  # ratings that Python may run ahead of the engine: a signal waits for no more
 
@@ -29,12 +28,19 @@ class Batches:
     """
 
     def __init__(
-        self, network: Any, part: Part, config: TrainConfig, contexts: Sequence[Any]
+        self,
+        network: Any,
+        part: Part,
+        *,
+        batch_size: int,
+        l2: float,
+        seed: int,
+        contexts: Sequence[Any],
     ) -> None:
         self.part = part
-        self.seed = config.seed
-        self.size = min(config.batch_size, len(part.ratings))
-        objective = Objective(network, config.l2)
+        self.seed = seed
+        self.size = min(batch_size, len(part.ratings))
+        objective = Objective(network, l2)
         edges = [number / len(contexts) for number in range(len(contexts) + 1)]
         self.shares = [
             _Share(objective, part, _divide(len(part.ratings), self.size, low, high), context)
@@ -42,11 +48,11 @@ class Batches:
         ]
 
     def train(
-        self, epoch: int, optimizer: Optimizer, learning_rate: float, on_batch: Callable[[], None]
+        self, epoch: int, replicas: Replicas, learning_rate: float, on_batch: Callable[[], None]
     ) -> float:
         """Train on every rating once; return the RMSE of predictions as they were made.
 
-        The shares write gradients into the network's parameters, which `optimizer` updates by them.
+        The shares write gradients into the network's parameters, by which `replicas` update them.
         """
         self._shuffle(epoch)
         n = len(self.part.ratings)
@@ -54,7 +60,7 @@ class Batches:
         for number, start in enumerate(range(0, n, self.size)):
             for share in self.shares:
                 share.descend(number)
-            optimizer.apply(min(self.size, n - start), learning_rate)
+            replicas.apply(min(self.size, n - start), learning_rate)
             on_batch()
             if (number + 1) % ahead == 0:
                 self.shares[0].wait()

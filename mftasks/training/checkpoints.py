@@ -128,12 +128,8 @@ class Checkpoints:
             self._save(self._offered)
 
     def _save(self, state: State) -> None:
-        key = f"{self._prefix}{state.epoch:05d}.checkpoint"
         try:
-            self._store.put(key, _encode(state, self._fingerprint), BINARY)
-            self._saved_epoch = state.epoch
-            others = (other for other in self._store.list(self._prefix) if other != key)
-            self._store.delete_many(others)
+            self._put(state)
         except Exception as error:
             self.n_failed += 1
             log.warning(
@@ -141,6 +137,14 @@ class Checkpoints:
                 *(state.epoch, type(error).__name__, error),
                 exc_info=not isinstance(error, MfError),
             )
+
+    def _put(self, state: State) -> None:
+        key = f"{self._prefix}{state.epoch:05d}.checkpoint"
+        self._store.put(key, _encode(state, self._fingerprint), BINARY)
+        self._saved_epoch = state.epoch
+        for other in self._store.list(self._prefix):
+            if other != key:
+                self._store.delete(other)
 
 
 def _encode(state: State, fingerprint: str) -> bytes:

@@ -37,14 +37,19 @@ class Graph:
         self._of_loss = [nd.ones(n, ctx=context), nd.zeros(n, ctx=context)]
         names = ("users", "items", "ratings")
         symbol = mx.sym.Group([*objective(*map(mx.sym.var, names))])
-        weights = objective.collect_params().values()
-        given = {weight.name: weight.data(context) for weight in weights}
-        given |= dict(zip(names, self._batch, strict=True))
-        gradients = {
-            weight.name: weight.grad(context) for weight in weights if weight.grad_req != "null"
+        used = set(symbol.list_arguments())
+        weights = {
+            parameter.name: parameter
+            for parameter in objective.collect_params().values()
+            if parameter.name in used
         }
+        trained = {name: weight for name, weight in weights.items() if weight.grad_req != "null"}
         self._executor = symbol.bind(
-            context, given, args_grad=gradients, grad_req=dict.fromkeys(gradients, "write")
+            context,
+            args={name: weight.data(context) for name, weight in weights.items()}
+            | dict(zip(names, self._batch, strict=True)),
+            args_grad={name: weight.grad(context) for name, weight in trained.items()},
+            grad_req={name: "write" if name in trained else "null" for name in used},
         )
 
     def descend(self, batch: list[Any]) -> None:

@@ -19,7 +19,7 @@ from mftasks.errors import TrainingDiverged
 from mftasks.mx import mx, nd
 from mftasks.records import EpochMetrics
 from mftasks.training.batches import Batches
-from mftasks.training.optimizer import Optimizer
+from mftasks.training.replicas import Replicas
 from mftasks.training.state import Data, State, Trained
 from mftasks.training.validation import Validation
 
@@ -72,9 +72,16 @@ class _Training:
         self.parameters = list(self.block.collect_params().values())
         if start:
             self._load(start.weights)
-        self.optimizer = Optimizer(self.parameters, config, start, contexts)
+        self.replicas = Replicas(self.parameters, config, start, contexts)
         self.validation = Validation(data)
-        self.batches = Batches(self.block, data.train, config, contexts)
+        self.batches = Batches(
+            self.block,
+            data.train,
+            batch_size=config.batch_size,
+            l2=config.l2,
+            seed=config.seed,
+            contexts=contexts,
+        )
 
     @property
     def epoch(self) -> int:
@@ -83,8 +90,9 @@ class _Training:
     @property
     def best_epoch(self) -> int:
         """Return the epoch of the least validation RMSE, the last one without a validation part."""
-        scores = [(one.valid_rmse, one.epoch) for one in self.history if one.valid_rmse is not None]
-        return min(scores)[1] if scores else self.epoch
+        scored = [metrics for metrics in self.history if metrics.valid_rmse is not None]
+        best = min(scored, key=lambda metrics: metrics.valid_rmse or 0.0, default=None)
+        return best.epoch if best else self.epoch
 
     @property
     def stopped_early(self) -> bool:
@@ -95,9 +103,9 @@ class _Training:
         before = self.history[-1].seconds if self.history else 0.0
         began = time.perf_counter()
         rate = compute_learning_rate(self.config, self.epoch + 1)
-        train_rmse = self.batches.train(self.epoch + 1, self.optimizer, rate, on_batch)
+        train_rmse = self.batches.train(self.epoch + 1, self.replicas, rate, on_batch)
         ratings_per_second = len(self.data.train.ratings) / (time.perf_counter() - began)
-        self.optimizer.lift()
+        self.replicas.lift()
         weights = [parameter.data().asnumpy() for parameter in self.parameters]
         self._check_finite(train_rmse, weights, rate)
         metrics = EpochMetrics(
@@ -109,14 +117,12 @@ class _Training:
             ratings_per_second=ratings_per_second,
         )
         self.history = (*self.history, metrics)
-        scored = metrics.valid_rmse is not None
-        if self.config.keep == "best" and scored and self.best_epoch == self.epoch:
-            self.best_weights = weights
+        self._keep(weights)
         return State(
             history=self.history,
-            n_updates=self.optimizer.n_updates,
+            n_updates=self.replicas.n_updates,
             weights=weights,
-            moments=self.optimizer.moments(),
+            moments=self.replicas.moments(),
             best_weights=self.best_weights,
         )
 
@@ -143,6 +149,11 @@ class _Training:
             f"{rate:g}, for ratings of {ratings.min():g} to {ratings.max():g}; lower learning_rate, to "
             f"{rate / 10:g} for instance, or correct ratings that are out of scale"
         )
+
+    def _keep(self, weights: list[NDArray[np.float32]]) -> None:
+        scored = self.history[-1].valid_rmse is not None
+        if self.config.keep == "best" and scored and self.best_epoch == self.epoch:
+            self.best_weights = weights
 
     def _load(self, weights: list[NDArray[np.float32]]) -> None:
         for parameter, weight in zip(self.parameters, weights, strict=True):

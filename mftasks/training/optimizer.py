@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mftasks.mx import nd
@@ -26,46 +25,37 @@ FLOOR = 1e-20
 
 
 class Optimizer:
-    """The optimizer of an initialized network, on all of its devices.
+    """The optimizer of an initialized network on one device.
 
-    Gradients are added up on the first device, and the sum is given to all: the same update
-    everywhere keeps the weights equal, and only gradients travel, which are row-sparse if the
-    embeddings are lazy. Weight decay applies to parameters whose names end in `weight`, as in
-    MXNet's own training.
+    The context may be None if the network is on one device only. Weight decay applies to parameters
+    whose names end in `weight`, as in MXNet's own training.
     """
 
     def __init__(
         self,
-        parameters: Sequence[Any],
+        parameters: list[Any],
         config: TrainConfig,
         start: State | None,
-        contexts: Sequence[Any],
+        context: Any = None,
     ) -> None:
         self.n_updates = start.n_updates if start else 0
         self._adam = config.optimizer == "adam"
-        self._devices = [
-            [_Slot(parameter, config, context) for parameter in parameters] for context in contexts
-        ]
-        self._slots = [slot for slots in self._devices for slot in slots]
-        # One call updates all parameters of a device that need no call of their own.
-        fused = ([slot for slot in slots if slot.is_fused] for slots in self._devices)
-        self._fused = [slots for slots in fused if slots]
-        self._single = [slot for slot in self._slots if not slot.is_fused]
-        self._scales: dict[Any, nd.NDArray] = {}
+        self._slots = [_Slot(parameter, config, context) for parameter in parameters]
+        # One call updates all parameters that need no call of their own.
+        self._fused = [slot for slot in self._slots if self._adam and slot.is_plain]
+        self._single = [slot for slot in self._slots if slot not in self._fused]
+        self._scales: dict[int, nd.NDArray] = {}
         if start:
-            for slots in self._devices:
-                for mine, saved in zip(_list_moments(slots), start.moments, strict=True):
-                    mine[:] = saved
+            for mine, saved in zip(self._moments(), start.moments, strict=True):
+                mine[:] = saved
 
     def apply(self, n_ratings: int, learning_rate: float) -> None:
-        """Update by the gradients of a loss that is summed over `n_ratings` on all devices."""
-        if len(self._devices) > 1:
-            self._add_up_gradients()
+        """Update by the gradients of a loss that is summed over `n_ratings`."""
         self.n_updates += 1
         if self._adam:
             learning_rate *= math.sqrt(1 - BETA2**self.n_updates) / (1 - BETA1**self.n_updates)
-        for slots in self._fused:
-            self._update_fused(slots, n_ratings, learning_rate)
+        if self._fused:
+            self._update_fused(n_ratings, learning_rate)
         for slot in self._single:
             slot.update(lr=learning_rate * slot.rate, rescale_grad=1.0 / n_ratings)
 
@@ -76,46 +66,37 @@ class Optimizer:
         they grow again once the data ask for it.
         """
         for slot in self._slots:
-            if slot.decay:
+            if slot.decays:
                 tiny = nd.abs(slot.weight) < FLOOR
                 slot.weight[:] = nd.where(tiny, nd.ones_like(slot.weight) * FLOOR, slot.weight)
 
     def moments(self) -> list[NDArray[np.float32]]:
-        """Return copies of all moments of one device, in a fixed order; all devices have the same."""
-        return [moment.asnumpy() for moment in _list_moments(self._devices[0])]
+        """Return copies of all moments, in a fixed order."""
+        return [moment.asnumpy() for moment in self._moments()]
 
-    def _add_up_gradients(self) -> None:
-        for copies in zip(*self._devices, strict=True):
-            home = copies[0].gradient.context
-            total = nd.add_n(*(slot.gradient.as_in_context(home) for slot in copies))
-            for slot in copies:
-                total.copyto(slot.gradient)
+    def _moments(self) -> list[nd.NDArray]:
+        return [moment for slot in self._slots for moment in slot.moments]
 
-    def _update_fused(self, slots: list[_Slot], n_ratings: int, learning_rate: float) -> None:
-        weights = [slot.weight for slot in slots]
-        key = n_ratings, weights[0].context
-        if key not in self._scales:
-            self._scales[key] = nd.full(1, 1.0 / n_ratings, ctx=weights[0].context)
+    def _update_fused(self, n_ratings: int, learning_rate: float) -> None:
+        weights = [slot.weight for slot in self._fused]
+        if n_ratings not in self._scales:
+            self._scales[n_ratings] = nd.full(1, 1.0 / n_ratings, ctx=weights[0].context)
         n = len(weights)
         nd.contrib.multi_adamw_update(
             weights,
-            [slot.gradient for slot in slots],
-            [slot.moments[0] for slot in slots],
-            [slot.moments[1] for slot in slots],
-            self._scales[key],
+            [slot.gradient for slot in self._fused],
+            [slot.moments[0] for slot in self._fused],
+            [slot.moments[1] for slot in self._fused],
+            self._scales[n_ratings],
             out=weights,
-            lrs=[learning_rate * slot.rate for slot in slots],
+            lrs=[learning_rate * slot.rate for slot in self._fused],
             etas=[1.0] * n,
             wds=[0.0] * n,
         )
 
 
-def _list_moments(slots: list[_Slot]) -> list[nd.NDArray]:
-    return [moment for slot in slots for moment in slot.moments]
-
-
 class _Slot:
-    """One parameter on one device with its gradient and moments, and how it is updated."""
+    """One parameter with its gradient and moments, and how it is updated."""
 
     def __init__(self, parameter: Any, config: TrainConfig, context: Any) -> None:
         self.weight = parameter.data(context)
@@ -123,13 +104,14 @@ class _Slot:
         self.rate = parameter.lr_mult
         n_moments = 2 if config.optimizer == "adam" else int(config.momentum > 0)
         self.moments = [nd.zeros_like(self.weight) for _ in range(n_moments)]
-        self.decay = config.weight_decay if parameter.name.endswith("weight") else 0.0
-        self.is_fused = n_moments == 2 and not self.decay and self.gradient.stype == "default"
+        decay = config.weight_decay if parameter.name.endswith("weight") else 0.0
+        self.decays = decay > 0
+        self.is_plain = decay == 0 and self.gradient.stype == "default"
         operator = (nd.sgd_update, nd.sgd_mom_update, nd.adam_update)[n_moments]
         # Each option is turned into text at each call, so those that are MXNet's defaults are left out.
         options: dict[str, Any] = {} if config.lazy else {"lazy_update": False}
-        if self.decay:
-            options["wd"] = self.decay
+        if decay:
+            options["wd"] = decay
         if n_moments == 1:
             options["momentum"] = config.momentum
         given = (self.weight, self.gradient, *self.moments)

@@ -38,6 +38,11 @@ def test_the_cpu_takes_a_training_a_core_and_all_three_networks_at_least() -> No
         settings.read({"MF_CPU_SLOTS": "0"})
 
 
+def test_every_variable_is_described() -> None:
+    described = {word for word in str(settings.__doc__).split() if word.startswith("MF_")}
+    assert described == {f"MF_{field.upper()}" for field in settings.Settings.__struct_fields__}
+
+
 def test_the_cache_has_a_bound() -> None:
     assert settings.read({}).cache_bytes == 10 * 2**30
     assert settings.read({"MF_CACHE_BYTES": "1000"}).cache_bytes == 1000

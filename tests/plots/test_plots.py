@@ -7,13 +7,14 @@ import pytest
 from bokeh.models import LogAxis, Span
 
 from mftasks.plots import data, scores, style, training
-from mftasks.plots.style import list_networks
 from mftasks.records import Histogram, Report
 from tests.finished_run import NETWORKS
 
+LOOK = style.Look(list(NETWORKS))
+
 
 def compare(run: Report) -> Any:
-    return training.draw_comparison(list_networks(run))
+    return training.draw_comparison(run.results, run.evaluations, LOOK)
 
 
 def lines(plot: Any, dash: list[int]) -> list[Any]:
@@ -27,10 +28,10 @@ def lines(plot: Any, dash: list[int]) -> list[Any]:
 def test_validation_is_solid_and_training_dotted(run: Report) -> None:
     plot = compare(run)
     solid, dotted = lines(plot, []), lines(plot, [2, 4])
-    assert [line.glyph.y for line in solid] == ["valid_rmse"] * len(NETWORKS)
-    assert [line.glyph.y for line in dotted] == ["train_rmse"] * len(NETWORKS)
+    assert [line.glyph.y for line in solid] == ["valid"] * len(NETWORKS)
+    assert [line.glyph.y for line in dotted] == ["train"] * len(NETWORKS)
     history = run.results[0].history
-    assert solid[0].data_source.data["valid_rmse"] == [epoch.valid_rmse for epoch in history]
+    assert solid[0].data_source.data["valid"] == [epoch.valid_rmse for epoch in history]
     assert solid[0].data_source.data["seconds"] == [epoch.seconds for epoch in history]
 
 
@@ -54,35 +55,38 @@ def test_a_legend_entry_hides_all_that_belongs_to_a_network(run: Report) -> None
     drawn = [entries[0].renderers[0], *(callback.args["other"] for callback in linked)]
     colours = {one.glyph.line_color for one in drawn if one.glyph.line_color != style.INK}
     assert len(drawn) == 6
-    assert colours == {list_networks(run)[0].colour}
+    assert colours == {LOOK.colour(NETWORKS[0])}
 
 
 def test_networks_of_unlike_speed_are_compared_on_a_log_scale(run: Report) -> None:
-    first, second = list_networks(run)
-    history = tuple(
-        msgspec.structs.replace(epoch, seconds=epoch.seconds * 1000)
-        for epoch in second.result.history
+    slow = msgspec.structs.replace(
+        run.results[1],
+        history=tuple(
+            msgspec.structs.replace(epoch, seconds=epoch.seconds * 1000)
+            for epoch in run.results[1].history
+        ),
     )
-    slow = second._replace(result=msgspec.structs.replace(second.result, history=history))
-    alike, unlike = (training.draw_comparison(pair) for pair in ([first] * 2, [first, slow]))
+    alike = training.draw_comparison((run.results[0],) * 2, (run.evaluations[0],) * 2, LOOK)
+    unlike = training.draw_comparison((run.results[0], slow), run.evaluations, LOOK)
     assert not isinstance(alike.xaxis[0], LogAxis)
     assert isinstance(unlike.xaxis[0], LogAxis)
 
 
 def test_final_figures_are_ordered_best_on_top(run: Report) -> None:
-    plot = scores.draw_final(list_networks(run))
+    plot = scores.draw_final(run.evaluations, LOOK)
     figures = {one.network: one.rmse for one in run.evaluations} | run.evaluations[0].baselines
     assert list(plot.y_range.factors) == sorted(figures, key=lambda name: -figures[name])
 
 
 def test_residuals_are_shares_of_the_test_part(run: Report) -> None:
-    for line in scores.draw_residuals(list_networks(run)).renderers:
+    for line in scores.draw_residuals(run.evaluations, LOOK).renderers:
         assert sum(line.data_source.data["share"]) == pytest.approx(1)
 
 
-def test_groups_keep_their_order(run: Report) -> None:
-    plot = scores.draw_groups(list_networks(run), "the rating", lambda one: one.by_rating)
-    groups = run.evaluations[0].by_rating
+@pytest.mark.parametrize("draw", [scores.draw_by_rating, scores.draw_by_activity])
+def test_groups_keep_their_order(run: Report, draw: Any) -> None:
+    groups = getattr(run.evaluations[0], draw.__name__.removeprefix("draw_"))
+    plot = draw(run.evaluations, LOOK)
     assert list(plot.x_range.factors) == [group.label for group in groups]
 
 
@@ -97,15 +101,7 @@ def test_ratings_are_drawn_by_month(run: Report) -> None:
     assert sum(bars.data_source.data["n"]) == run.profile.n_ratings
 
 
-def test_many_networks_still_differ_in_colour_or_marker(run: Report) -> None:
-    results = tuple(
-        msgspec.structs.replace(
-            result, config=msgspec.structs.replace(result.config, network=f"network-{n}")
-        )
-        for n, result in enumerate(run.results[:1] * 6)
-    )
-    evaluations = tuple(
-        msgspec.structs.replace(run.evaluations[0], network=f"network-{n}") for n in range(6)
-    )
-    many = list_networks(msgspec.structs.replace(run, results=results, evaluations=evaluations))
-    assert len({(network.colour, network.marker) for network in many}) == 6
+def test_many_networks_still_differ_in_colour_or_marker() -> None:
+    names = [f"network-{n}" for n in range(6)]
+    look = style.Look(names)
+    assert len({(look.colour(name), look.marker(name)) for name in names}) == 6

@@ -43,7 +43,7 @@ def test_it_updates_as_the_optimizers_of_mxnet_do(
 ) -> None:
     mine, theirs = parameters(sparse=sparse), parameters(sparse=sparse)
     asked = config(optimizer=optimizer, momentum=momentum, weight_decay=weight_decay)
-    ours = Optimizer(mine, asked, None, [mx.cpu()])
+    ours = Optimizer(mine, asked, None)
     options = {} if optimizer == "adam" else {"momentum": momentum}
     rule = mx.optimizer.create(
         optimizer,
@@ -68,7 +68,7 @@ def test_it_updates_as_the_optimizers_of_mxnet_do(
 def test_rows_that_a_batch_does_not_touch_stay_as_they_are() -> None:
     some = parameters(sparse=True)
     before = values(some)
-    optimizer = Optimizer(some, config(weight_decay=0.3), None, [mx.cpu()])
+    optimizer = Optimizer(some, config(weight_decay=0.3), None)
     for _ in range(3):
         optimizer.apply(1, 0.1)
     for old, new in zip(before, values(some), strict=True):
@@ -80,7 +80,7 @@ def test_a_parameter_learns_at_its_own_rate() -> None:
     some = parameters()
     before = values(some)
     some[0].lr_mult = 0.0
-    Optimizer(some, config(), None, [mx.cpu()]).apply(1, 0.1)
+    Optimizer(some, config(), None).apply(1, 0.1)
     after = values(some)
     assert np.array_equal(before[0], after[0])
     assert not np.array_equal(before[1], after[1])
@@ -91,9 +91,9 @@ def test_weights_that_decayed_to_nothing_are_lifted_so_that_they_can_come_back()
     some[0].data()[0, 0] = 0.0
     some[2].data()[0, 0] = 0.0
     before = values(some)
-    Optimizer(some, config(), None, [mx.cpu()]).lift()
+    Optimizer(some, config(), None).lift()
     assert all(np.array_equal(a, b) for a, b in zip(before, values(some), strict=True))
-    Optimizer(some, config(weight_decay=0.1), None, [mx.cpu()]).lift()
+    Optimizer(some, config(weight_decay=0.1), None).lift()
     lifted = values(some)
     assert lifted[0][0, 0] == pytest.approx(1e-20)
     assert np.array_equal(lifted[0].ravel()[1:], before[0].ravel()[1:])

@@ -21,13 +21,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mf_airflow.embedded import results, stack, watch
-from mf_airflow.embedded.environment import USER
-from mf_airflow.embedded.process import free_ports
-from mf_airflow.embedded.rest import wait_until
-from mftasks import settings, terminal
-from mftasks.errors import InvalidPlan, MfError
-from mftasks.store.workspace import Workspace
+from mf_airflow.embedded import environment, results, stack, watch
+from mf_airflow.embedded.process import free_ports, stop_children
+from mf_airflow.embedded.rest import DAG, wait_until
+from mftasks import terminal
+from mftasks.errors import InvalidPlan, MfError, quote
 
 LOCAL = Path(".local")
 OUTPUT = Path("output")
@@ -35,7 +33,7 @@ STOP_SECONDS = 60.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 LocalOption = Annotated[Path, typer.Option(help="Where the stack keeps its state.")]
-OutputOption = Annotated[Path, typer.Option(help="Where a copy of what was published goes.")]
+OutputOption = Annotated[Path, typer.Option(help="Where copies of published runs go.")]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 console = terminal.console()
@@ -50,10 +48,14 @@ def main() -> None:
         app()
     except MfError as error:
         _fail(str(error), error.exit_code)
+    except OSError as error:  # a full disk, a folder of somebody else
+        _fail(str(error), 1)
+    except Stopped as stopped:
+        sys.exit(128 + stopped.number)
 
 
 class Stopped(BaseException):
-    """Carry the signal that ended the command through every clean-up, to its exit code."""
+    """The signal that ended the command, on its way through every clean-up to the exit code."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -67,83 +69,95 @@ def run(
     output: OutputOption = OUTPUT,
 ) -> None:
     """Start the stack, run the DAG once, show and copy what it published, and stop everything."""
-    given = _parameters(conf)
+    given = _parse_conf(conf)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    with _alone(local), _said_when_stopped():
-        console.print(f"starting the stack; its state and logs are in {local}")
-        with stack.running(local.absolute(), port=free_ports(1)[0], scheduled=False) as running:
-            state = _once(running, run_id, given, output)
+    with _prepare(local), stack.running(local, port=free_ports(1)[0], scheduled=False) as running:
+        state = _run_once(running, run_id, given, output)
     if state != "success":
         _fail(f"run {run_id} failed", 1)
 
 
-def _once(running: stack.Stack, run_id: str, given: dict[str, Any], output: Path) -> str:
-    """Run the DAG; show its results, or why it failed; return how it ended."""
+def _run_once(running: stack.Stack, run_id: str, given: dict[str, Any], output: Path) -> str:
+    """Run the DAG; hand out its results, or show why it failed; return how it ended."""
     running.airflow.end_unfinished_runs()
     running.airflow.trigger(run_id, given)
-    console.print(f"run {run_id} of DAG movielens_mf")
+    _print(f"run {run_id} of DAG {DAG}")
     state = watch.follow(running, run_id, console)
     if state == "success":
-        os.environ.update(running.environment)  # boto3 takes its credentials from there
-        workspace = Workspace(settings.read())
-        published = running.airflow.store_run_id(run_id)
-        folder = results.copy_out(workspace, published, output)
-        console.print(results.show(workspace, published))
-        console.print(terminal.plain(f"files: {folder}"), soft_wrap=True)
+        results.hand_out(running, running.airflow.store_run_id(run_id), output, console)
     else:
         results.explain(running.airflow, run_id, console)
     return state
 
 
 @app.command()
-def up(local: LocalOption = LOCAL) -> None:
-    """Start the stack with Airflow's UI, and stay until stopped."""
-    with _alone(local), _said_when_stopped():
-        console.print(f"starting the stack; its state and logs are in {local}")
-        with stack.running(local.absolute(), port=stack.ui_port(), scheduled=True) as running:
-            console.print(f"Airflow: {running.airflow.address}", soft_wrap=True)
-            console.print(f"login:   {USER} / {running.secrets.password}", highlight=False)
-            console.print("stop it with Ctrl-C here, or with `make down`")
+def up(local: LocalOption = LOCAL, output: OutputOption = OUTPUT) -> None:
+    """Start the stack with Airflow's UI; stay until stopped, and copy what runs publish."""
+    with _prepare(local):
+        port, expected = stack.choose_ui_port(local / "ui-port")
+        why = "" if port == expected else f" (port {expected} is taken)"
+        with stack.running(local, port=port, scheduled=True) as running:
+            _print(f"Airflow: {running.airflow.address}{why}")
+            _print(f"login:   {environment.USER} / {running.secrets.password}")
+            _print(f"what runs publish is copied to {output}")
+            _print("stop it with Ctrl-C here, or with `make down`")
+            new_runs = results.NewRuns(running)
             while True:
                 running.check()
+                new_runs.hand_out(output, console)
                 time.sleep(1)
 
 
 @app.command()
 def down(local: LocalOption = LOCAL) -> None:
     """Stop the stack that runs in this checkout."""
-    pid = _holder(local)
+    pid = _find_holder(local)
     if pid is None:
-        console.print("no stack is running here")
+        _print("no stack is running here")
         return
     os.kill(pid, signal.SIGTERM)
-    if not wait_until(lambda: _holder(local) is None, STOP_SECONDS):
+    if not wait_until(lambda: _find_holder(local) is None, STOP_SECONDS):
         _fail(f"process {pid} has not stopped after {STOP_SECONDS:.0f} s", 1)
-    console.print("stopped")
+    _print("stopped")
 
 
-def _parameters(conf: str) -> dict[str, Any]:
+def _parse_conf(conf: str) -> dict[str, Any]:
     try:
         given = json.loads(conf or "{}")
     except ValueError as error:
         raise InvalidPlan(
-            f'CONF {conf!r} is not JSON ({error}); write CONF=\'{{"preset": "notebook"}}\''
+            f'CONF {quote(conf)} is not JSON ({error}); write CONF=\'{{"preset": "notebook"}}\''
         ) from error
     if not isinstance(given, dict):
-        raise InvalidPlan(f"CONF {conf!r} must be an object, such as '{{\"epochs\": 5}}'")
+        raise InvalidPlan(f"CONF {quote(conf)} must be an object, such as '{{\"epochs\": 5}}'")
     return given
 
 
 @contextlib.contextmanager
-def _alone(local: Path) -> Iterator[None]:
-    """Hold the lock of this checkout's stack, whose file names the holder."""
+def _prepare(local: Path) -> Iterator[None]:
+    """Hold the lock of the checkout's stack; report what is not used, and in the end what stopped it."""
+    with _hold_lock(local):
+        _print(f"starting the stack; its state and logs are in {local}")
+        _drop_foreign()
+        try:
+            yield
+        except Stopped:
+            stop_children()
+            _print("stopped; nothing is left running")
+            raise
+
+
+@contextlib.contextmanager
+def _hold_lock(local: Path) -> Iterator[None]:
+    """Hold the lock of the checkout's stack, whose file names the holder, in a folder for its owner only."""
     local.mkdir(parents=True, exist_ok=True)
+    local.chmod(0o700)
     with (local / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             _fail(
-                f"a stack is running in this checkout already (process {_holder(local)}): "
+                f"a stack is running in this checkout already (process {_find_holder(local)}): "
                 "wait for it to end, or stop it with `make down`",
                 1,
             )
@@ -153,7 +167,7 @@ def _alone(local: Path) -> Iterator[None]:
         yield
 
 
-def _holder(local: Path) -> int | None:
+def _find_holder(local: Path) -> int | None:
     """Return the process that holds the lock, if one does."""
     with contextlib.suppress(FileNotFoundError), (local / "lock").open() as file:
         try:
@@ -163,13 +177,17 @@ def _holder(local: Path) -> int | None:
     return None
 
 
-@contextlib.contextmanager
-def _said_when_stopped() -> Iterator[None]:
-    try:
-        yield
-    except Stopped as stopped:
-        console.print("stopped; nothing is left running")
-        raise typer.Exit(128 + stopped.number) from None
+def _drop_foreign() -> None:
+    """Remove the settings for another Airflow or store from the environment, and name them."""
+    names = environment.list_foreign(os.environ)
+    for name in names:
+        del os.environ[name]
+    if names:
+        _print(f"not used here, as this stack has its own Airflow and store: {', '.join(names)}")
+
+
+def _print(line: str) -> None:
+    console.print(terminal.plain(line), soft_wrap=True)
 
 
 def _stop(number: int, _: object) -> NoReturn:

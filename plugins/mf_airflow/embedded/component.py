@@ -1,8 +1,8 @@
-"""Run one of Airflow's long-lived components, imported while its tables are still being made.
+"""Run one of Airflow's long-lived components, imported while its tables are still being created.
 
 python -m mf_airflow.embedded.component VERSION_FILE COMMAND…
 
-What a component imports takes it seconds. It begins once VERSION_FILE says that there are tables.
+Its imports take seconds. It begins once VERSION_FILE shows that the tables are up to date.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ NO_PROXY = "127.0.0.1,localhost"
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what nobody else may know; drawn once, and kept in a file of mode 0600."""
+    """What nobody else may know; drawn once, and kept in a file of mode 0600."""
 
     password: str
     jwt_secret: str
@@ -33,7 +33,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def own_secrets(folder: Path) -> Secrets:
-    """Return the secrets of the stack in `folder`, drawn where there are none."""
+    """Return the secrets of the stack in `folder`, drawn if there are none."""
     path = folder / "secrets.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Secrets)
@@ -87,12 +87,18 @@ def shared() -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def list_foreign(given: Mapping[str, str]) -> list[str]:
+    """Return the names of the variables that are meant for another Airflow or store."""
+    return sorted(name for name in given if name.startswith(FOREIGN))
+
+
 def inherited(given: Mapping[str, str]) -> dict[str, str]:
     """Return an environment free of settings for another Airflow or store; it finds this checkout.
 
     Nothing that goes to loopback takes the way over a proxy.
     """
-    kept = {name: value for name, value in given.items() if not name.startswith(FOREIGN)}
+    foreign = list_foreign(given)
+    kept = {name: value for name, value in given.items() if name not in foreign}
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = ",".join(filter(None, [NO_PROXY, given.get(name)]))
     places = [str(ROOT), str(ROOT / "plugins"), given.get("PYTHONPATH")]

@@ -2,8 +2,8 @@
 
 python -m mf_airflow.embedded.prepare VERSION_FILE
 
-Importing Airflow takes longer than either. The version of Airflow that made the tables is noted in
-VERSION_FILE, so that they are made once, and so that others know when they may begin.
+Importing Airflow takes longer than either. VERSION_FILE holds the version of Airflow that created the
+tables, so that this happens once, and so that the components know when they may begin.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main(noted: Path) -> None:
-    """Run the commands that a person would."""
+    """Run the two commands of Airflow that do it."""
     if not is_current(noted):
         airflow("db", "migrate")
         noted.write_text(version("apache-airflow"))
@@ -23,7 +23,7 @@ def main(noted: Path) -> None:
 
 
 def is_current(noted: Path) -> bool:
-    """Say whether the version of Airflow that is installed has made the tables."""
+    """Return whether the installed version of Airflow has created the tables."""
     with contextlib.suppress(FileNotFoundError):
         return noted.read_text() == version("apache-airflow")
     return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -12,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
+
 from mf_airflow.tasks import guard
 from mftasks.errors import MfError
 
@@ -20,14 +23,11 @@ STOP_SECONDS = 15.0
 
 
 class ServerFailed(MfError):
-    """Report that a server of the embedded stack did not start."""
+    """A server of the embedded stack that did not start, or ended."""
 
 
 class Process:
-    """Hold a guarded command that runs in the background and writes to a log file.
-
-    As a context manager, it stops in the end.
-    """
+    """A guarded command in the background, which writes to a log file; as a context manager, it stops in the end."""
 
     def __init__(
         self,
@@ -42,7 +42,9 @@ class Process:
         self.name = name
         self.log = log
         self._grace = grace
-        with log.open("wb") as output:
+        with log.open("ab") as output:
+            self._wait_for_predecessor(output.fileno())
+            output.truncate(0)
             self._guard = subprocess.Popen(
                 guard.command(*command, grace=grace, asked_by=asked_by),
                 stdin=subprocess.DEVNULL,
@@ -57,6 +59,19 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _wait_for_predecessor(self, log: int) -> None:
+        """Lock the log, which is free once whatever writes to it is gone, as after a stack was killed."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise ServerFailed(
+                        f"another {self.name} writes to {self.log}; stop it"
+                    ) from error
+                time.sleep(0.1)
 
     @property
     def running(self) -> bool:
@@ -78,7 +93,7 @@ class Process:
         except subprocess.TimeoutExpired as error:
             raise ServerFailed(f"{self.name} took more than {seconds:.0f} s") from error
         if self._guard.returncode != 0:
-            self._fail("did not succeed")
+            self._fail("failed")
 
     def check(self) -> None:
         """Raise `ServerFailed` when it has ended."""
@@ -86,9 +101,9 @@ class Process:
             self._fail("is not running any more")
 
     def _fail(self, what: str) -> NoReturn:
-        code = "" if self.running else f" (exit code {self._guard.returncode})"
-        said = last_lines(self.log)
-        raise ServerFailed(f"{self.name} {what}{code}; its log {self.log} ends with:\n{said}")
+        end = "" if self.running else f" ({_describe_end(self._guard.returncode)})"
+        lines = last_lines(self.log) or "nothing"
+        raise ServerFailed(f"{self.name} {what}{end}; its log {self.log} ends with:\n{lines}")
 
     def stop(self) -> None:
         """Stop it, and return when it and all its descendants are gone; twice is harmless."""
@@ -98,14 +113,29 @@ class Process:
         """Do the same without giving it time."""
         self._end(signal.SIGINT)
 
-    def _end(self, told: signal.Signals) -> None:
+    def _end(self, number: signal.Signals) -> None:
         if self.running:
-            self._guard.send_signal(told)
+            self._guard.send_signal(number)
         try:
             self._guard.wait(self._grace + 5)
         except subprocess.TimeoutExpired:
             self._guard.kill()
             self._guard.wait()
+
+
+def _describe_end(code: int) -> str:
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(code - 128).name}"
+    return f"exit code {code}"
+
+
+def stop_children() -> None:
+    """Stop the children that nobody holds, as a signal interrupted the code that started them."""
+    children = psutil.Process().children()
+    for child in children:
+        child.terminate()
+    for child in psutil.wait_procs(children, STOP_SECONDS + 5)[1]:
+        child.kill()
 
 
 def free_ports(n: int) -> list[int]:

@@ -1,8 +1,9 @@
-"""Ask Airflow over its public REST API, on loopback."""
+"""Ask Airflow through its public REST API."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -19,11 +20,11 @@ OURS = ("mftasks.", "mf_airflow.")
 
 
 class RequestRefused(MfError):
-    """Report that Airflow refused a request of ours."""
+    """A request that Airflow refused."""
 
 
 class TaskState(msgspec.Struct, frozen=True):
-    """Hold what Airflow says of one task of a run."""
+    """The state of one task of a run."""
 
     task_id: str
     state: str | None
@@ -40,7 +41,7 @@ class TaskState(msgspec.Struct, frozen=True):
 
 
 class Airflow:
-    """Hold a session with the API server at `address`."""
+    """A session with the API server at `address`."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -61,9 +62,8 @@ class Airflow:
             return False
 
     def log_in(self, user: str, password: str) -> None:
-        """Take a token for every later request."""
-        answer = self.ask("POST", "/auth/token", {"username": user, "password": password})
-        self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
+        """Make every later request as `user`."""
+        self._client.auth = _Login(user, password)
 
     def set_pool(self, name: str, slots: int, description: str) -> None:
         """Create a pool, or change the one that is there."""
@@ -71,7 +71,7 @@ class Airflow:
         answer = self._client.post("/api/v2/pools", json=body)
         if answer.status_code == httpx.codes.CONFLICT:
             answer = self._client.patch(f"/api/v2/pools/{name}", json=body)
-        _checked(answer)
+        _read_answer(answer)
 
     def end_unfinished_runs(self) -> None:
         """Fail the runs that a stack left behind when it was stopped: only one may be active."""
@@ -86,11 +86,17 @@ class Airflow:
         answer = self._client.post(f"/api/v2/dags/{DAG}/dagRuns", json=body)
         if answer.status_code == httpx.codes.BAD_REQUEST:
             raise InvalidPlan(str(answer.json().get("detail", answer.text)))
-        _checked(answer)
+        _read_answer(answer)
 
     def run_state(self, run_id: str) -> str:
         """Return queued, running, success or failed."""
         return str(self.ask("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"])
+
+    def note(self, dag_id: str, run_id: str, text: str) -> None:
+        """Show `text` with a run in the UI, unless somebody has written a note there."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}"
+        if not self.ask("GET", path)["note"]:
+            self.ask("PATCH", path, {"note": text})
 
     def tasks(self, run_id: str) -> list[TaskState]:
         """Return the state of every task."""
@@ -98,12 +104,12 @@ class Airflow:
         return msgspec.convert(answer["task_instances"], list[TaskState])
 
     def progress(self, run_id: str, task_id: str) -> Tick | None:
-        """Return the latest tick of a task, if it has told any."""
+        """Return the latest tick that a task has reported, if any."""
         path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task_id}/state-store/progress"
         answer = self._client.get(path)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
-        return msgspec.convert(_checked(answer)["value"], Tick)
+        return msgspec.convert(_read_answer(answer)["value"], Tick)
 
     def store_run_id(self, run_id: str) -> str:
         """Return the id that a run has in the object store, once its task `plan` has begun."""
@@ -114,14 +120,33 @@ class Airflow:
         """Return the lines of a task's last log."""
         path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task.task_id}"
         answer = self.ask("GET", f"{path}/logs/{task.try_number}?full_content=true")
-        return [line for entry in answer["content"] for line in _lines(entry)]
+        return [line for entry in answer["content"] for line in _pick_lines(entry)]
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Send any request; return what it is answered, or raise `RequestRefused`."""
-        return _checked(self._client.request(method, path, json=body))
+        """Send any request; return the answer, or raise `RequestRefused`."""
+        return _read_answer(self._client.request(method, path, json=body))
 
 
-def _checked(answer: httpx.Response) -> Any:
+class _Login(httpx.Auth):
+    """A user whose token is asked for when there is none, or when it has expired, as after a day."""
+
+    requires_response_body = True
+
+    def __init__(self, user: str, password: str) -> None:
+        self._login = {"username": user, "password": password}
+        self._headers: dict[str, str] = {}
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers.update(self._headers)
+        answer = yield request
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            granted = yield httpx.Request("POST", request.url.join("/auth/token"), json=self._login)
+            self._headers = {"Authorization": f"Bearer {_read_answer(granted)['access_token']}"}
+            request.headers.update(self._headers)
+            yield request
+
+
+def _read_answer(answer: httpx.Response) -> Any:
     if answer.is_success:
         return answer.json() if answer.content else None
     raise RequestRefused(
@@ -130,8 +155,8 @@ def _checked(answer: httpx.Response) -> Any:
     )
 
 
-def _lines(entry: Any) -> list[str]:
-    """Return what one entry of a log says of our own work, or of a failure; nothing else."""
+def _pick_lines(entry: Any) -> list[str]:
+    """Return the text of a log's entry if it is about our own work or a failure."""
     if isinstance(entry, str):
         return entry.splitlines()
     ours = str(entry.get("logger")).startswith(OURS)
@@ -143,11 +168,11 @@ def _lines(entry: Any) -> list[str]:
     return text.splitlines() if ours or failure else []
 
 
-def wait_until(true: Any, seconds: float, every: float = 0.2) -> bool:
-    """Return whether `true()` became true within `seconds`."""
+def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.2) -> bool:
+    """Return whether `condition()` became true within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if true():
+        if condition():
             return True
         time.sleep(every)
     return False

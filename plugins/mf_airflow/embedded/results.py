@@ -1,24 +1,40 @@
-"""Show what a run found, leave a copy of what it published, and say why a run failed."""
+"""Give people the results of a run: in the terminal, in a folder and in Airflow's UI; or why it failed."""
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
+
 from mftasks import published
+from mftasks.errors import MfError, StoreUnavailable
+from mftasks.published import index
 from mftasks.published.manifest import read_manifest
-from mftasks.published.results import tabulate_results
-from mftasks.terminal import printable
+from mftasks.published.results import conclude, find_best, tabulate_results
+from mftasks.terminal import plain, print_error, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from mf_airflow.embedded.rest import Airflow
+    from mf_airflow.embedded.stack import Stack
+    from mftasks.records import Manifest
     from mftasks.store.workspace import Workspace
 
 LAST_LINES = 15
+
+
+def hand_out(stack: Stack, run_id: str, output: Path, console: Console) -> None:
+    """Copy a published run to `output`, print its results, and note them with the run in the UI."""
+    manifest = read_manifest(stack.workspace, run_id)
+    folder = copy_out(stack.workspace, run_id, output)
+    console.print(tabulate_results(manifest))
+    console.print(plain(f"files: {folder}"), soft_wrap=True)
+    if made_for := manifest.dag_run:
+        stack.airflow.note(made_for.dag_id, made_for.run_id, _summarize(manifest, folder))
 
 
 def copy_out(workspace: Workspace, run_id: str, output: Path) -> Path:
@@ -31,9 +47,31 @@ def copy_out(workspace: Workspace, run_id: str, output: Path) -> Path:
     return folder
 
 
-def show(workspace: Workspace, run_id: str) -> Table:
-    """Return the results of a run."""
-    return tabulate_results(read_manifest(workspace, run_id))
+def _summarize(manifest: Manifest, folder: Path) -> str:
+    best = find_best(manifest)
+    return f"RMSE {best.rmse:.4f}: {conclude(best)}. Report: {folder.absolute()}/report.html"
+
+
+class NewRuns:
+    """The published runs that are still to be handed out: the newest at first, later every new one."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._known = {entry.run_id for entry in index.find(stack.workspace)[:-1]}
+
+    def hand_out(self, output: Path, console: Console) -> None:
+        """Hand out those that `output` lacks; what goes wrong is printed, once for each run."""
+        with contextlib.suppress(StoreUnavailable):  # for now
+            for entry in index.find(self._stack.workspace):
+                if entry.run_id not in self._known and not (output / entry.run_id).exists():
+                    self._try(entry.run_id, output, console)
+                self._known.add(entry.run_id)
+
+    def _try(self, run_id: str, output: Path, console: Console) -> None:
+        try:
+            hand_out(self._stack, run_id, output, console)
+        except (MfError, OSError, httpx.TransportError) as error:
+            print_error(f"run {run_id} is published, but could not be handed out: {error}")
 
 
 def explain(airflow: Airflow, run_id: str, console: Console) -> None:

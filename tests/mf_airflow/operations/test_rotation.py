@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mf_airflow.embedded import seaweedfs
 from mf_airflow.embedded.environment import ROOT
 from mf_airflow.embedded.seaweedfs import S3Server, SeaweedFS
 from mf_airflow.operations import dump, rotation
@@ -216,14 +215,12 @@ def test_seaweedfs_takes_the_new_keys_and_refuses_the_old_ones(
     own_secrets: Path,
     deployments: Deployments,
     plain_rotation: list[tuple],
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     password = contents(own_secrets)["postgres_password"]
     rotate(own_secrets, deployments.owned_by("stored", password))
-    identities = _identities(own_secrets, tmp_path)
-    monkeypatch.setattr(seaweedfs, "_identities", lambda server: identities)
     store = SeaweedFS(tmp_path / "seaweedfs", bucket="movielens")
+    (tmp_path / "seaweedfs/s3.json").write_text(_identities(own_secrets, tmp_path))
     store.server = _as("s3_admin", own_secrets, store.server)
     with contextlib.ExitStack() as stopped_at_exit:
         stopped_at_exit.callback(store.stop)

@@ -6,7 +6,7 @@ import pytest
 from mftasks import networks, training
 from mftasks.mx import contexts
 from mftasks.training.batches import Batches
-from mftasks.training.optimizer import Optimizer
+from mftasks.training.replicas import Replicas
 from mftasks.training.state import State
 from tests.training.fits import SIZES, config, equal, weights_of
 
@@ -31,16 +31,16 @@ def test_several_devices_learn_what_one_learns(
 
 
 def test_every_device_has_a_share_of_each_batch_and_the_same_weights(data: training.Data) -> None:
-    given = config("resnet", l2=0.1)
+    given = config("resnet")
     network = networks.load("resnet")
     params = msgspec.convert(given.params, network.Params)
     block = network.build(SIZES, params, lazy=True)
     three = contexts("cpu", 3)
     block.initialize(ctx=three)
     parameters = list(block.collect_params().values())
-    optimizer = Optimizer(parameters, given, None, three)
-    batches = Batches(block, data.train, given, three)
-    batches.train(1, optimizer, 0.01, lambda: None)
+    replicas = Replicas(parameters, given, None, three)
+    batches = Batches(block, data.train, batch_size=64, l2=0.1, seed=0, contexts=three)
+    batches.train(1, replicas, 0.01, lambda: None)
     shares = [len(share._places) for share in batches.shares]
     assert sum(shares) == len(data.train.ratings)
     assert max(shares) - min(shares) <= len(data.train.ratings) / 64 + 1
