@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from mftasks.errors import MfError
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
+LEAST_BYTES = 1 << 20
 
 
 class ServerFailed(MfError):
@@ -96,9 +98,13 @@ class Process:
             self._fail("failed")
 
     def check(self) -> None:
-        """Raise `ServerFailed` when it has ended."""
+        """Raise `ServerFailed` when it has ended, or when it may hang as its disk is full."""
         if not self.running:
             self._fail("is not running any more")
+        if shutil.disk_usage(self.log.parent).free < LEAST_BYTES:
+            raise ServerFailed(
+                f"the disk of {self.log.parent} is full; free some space, and start again"
+            )
 
     def _fail(self, what: str) -> NoReturn:
         end = "" if self.running else f" ({_describe_end(self._guard.returncode)})"

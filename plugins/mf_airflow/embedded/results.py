@@ -30,7 +30,12 @@ LAST_LINES = 15
 def hand_out(stack: Stack, run_id: str, output: Path, console: Console) -> None:
     """Copy a published run to `output`, print its results, and note them with the run in the UI."""
     manifest = read_manifest(stack.workspace, run_id)
-    folder = copy_out(stack.workspace, run_id, output)
+    try:
+        folder = copy_out(stack.workspace, run_id, output)
+    except OSError as error:
+        raise MfError(
+            f"run {run_id} is published, but cannot be copied to {output}: {error}"
+        ) from error
     console.print(tabulate_results(manifest))
     console.print(plain(f"files: {folder}"), soft_wrap=True)
     if made_for := manifest.dag_run:
@@ -70,8 +75,8 @@ class NewRuns:
     def _try(self, run_id: str, output: Path, console: Console) -> None:
         try:
             hand_out(self._stack, run_id, output, console)
-        except (MfError, OSError, httpx.TransportError) as error:
-            print_error(f"run {run_id} is published, but could not be handed out: {error}")
+        except (MfError, httpx.TransportError) as error:
+            print_error(f"{run_id} could not be handed out: {error}")
 
 
 def explain(airflow: Airflow, run_id: str, console: Console) -> None:

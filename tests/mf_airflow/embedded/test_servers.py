@@ -113,6 +113,17 @@ def test_a_server_that_is_never_ready_is_reported(tmp_path: Path) -> None:
     assert not slow.running
 
 
+def test_a_server_whose_disk_is_full_is_reported_as_it_may_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    with Process("the server", ["sleep", "60"], tmp_path / "log", grace=0.1) as server:
+        server.check()
+        monkeypatch.setattr(process, "LEAST_BYTES", 2 * free)
+        with pytest.raises(ServerFailed, match=f"the disk of {tmp_path} is full; free some"):
+            server.check()
+
+
 def test_free_ports_are_different_ones() -> None:
     assert len(set(process.free_ports(20))) == 20
 
