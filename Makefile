@@ -37,7 +37,7 @@ check: install-dev ## Lint, types and import rules
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 
 test-bare: ## Type the README's two commands in a fresh Debian 12, as root; PART=run, test or both
 	@tools/test-bare "$${PART:-both}"

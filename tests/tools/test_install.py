@@ -45,8 +45,10 @@ def install(checkout: Path, want: str, **environment: str) -> subprocess.Complet
 
 
 def need(checkout: Path) -> None:
-    """Let the tests need one program, which the package `missing-package` brings."""
-    (checkout / "tools/debian-packages").write_text("test missing-program missing-package why\n")
+    """Let the tests need one program twice, which the package `missing-package` brings."""
+    (checkout / "tools/debian-packages").write_text(
+        "test missing-program missing-package why\n" * 2
+    )
     brings = f"touch {checkout}/bin/missing-program; chmod +x {checkout}/bin/missing-program"
     script(
         checkout, "apt-get", f'echo "$@" >>apt-get.log; case "$*" in *install*) {brings} ;; esac'
@@ -155,7 +157,7 @@ def test_a_missing_package_stops_who_is_not_root_before_anything_with_the_comman
     stopped = install(checkout, "test")
     assert (stopped.returncode, stopped.stdout) == (1, "")
     (sentence,) = stopped.stderr.splitlines()
-    assert "sudo apt-get install --no-install-recommends missing-package" in sentence
+    assert sentence.endswith("sudo apt-get install --no-install-recommends missing-package")
     assert "tools/debian-packages" in sentence
     assert not (checkout / ".venv").exists()
     assert not (checkout / "apt-get.log").exists()
