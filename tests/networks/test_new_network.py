@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -65,12 +65,30 @@ def build(sizes: Any, params: Params, *, lazy: bool) -> Any:
 
     return Sides(sizes, params, lazy=lazy, tower=tower)
 '''
-FORM = """
-import json, sys
-import movielens_mf
-fields = [movielens_mf.dag.params.get_param(name) for name in sys.argv[1:]]
-print(json.dumps([{"description": each.description, **each.schema} for each in fields]))
-print(json.dumps([sorted(movielens_mf.dag.task_ids), movielens_mf.dag.doc_md]))
+BROKEN = {
+    "a syntax error": ("def build(:", "SyntaxError"),
+    "an import of what is not installed": ("import no_such_library", "no_such_library"),
+    "no presets": (NCF[: NCF.index("PRESETS")], "it does not define PRESETS, build"),
+    "presets of another network": (NCF.replace('network="ncf"', 'network="mlp"'), "'mlp'"),
+    "a parameter without a default": (NCF.replace("] = 2.0", "]"), "temperature"),
+    "a parameter that every run has": (NCF.replace("temperature:", "epochs:"), "rename it"),
+    "a parameter that JSON cannot hold": (NCF.replace("= 8", "= (8, 8)"), "factors"),
+    "a type that no form can hold": (
+        NCF.replace("        float, Meta", "        complex, Meta"),
+        "complex",
+    ),
+    "an exit": ("raise SystemExit(3)", "SystemExit"),
+    "MXNet at the top": (
+        "from mftasks.mx import mx\n" + NCF[NCF.index("from typing") :],
+        "build()",
+    ),
+}
+PARSE = """
+import json
+from movielens_mf import dag
+params = {name: dag.params.get_param(name) for name in ("temperature", "factors", "networks")}
+fields = {name: {"description": one.description, **one.schema} for name, one in params.items()}
+print(json.dumps([fields, sorted(dag.task_ids), dag.doc_md]))
 """
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -118,19 +136,36 @@ def plan(run: Run, run_id: str, *given: str) -> subprocess.CompletedProcess[str]
     return run("-m", "mftasks", "plan", "--run-id", run_id, *sets)
 
 
-def form(run: Run, *parameters: str) -> tuple[list[dict[str, Any]], list[str], str]:
-    shown = run("-c", FORM, *parameters)
-    assert shown.returncode == 0, shown.stderr
-    fields, tasks = shown.stdout.strip().splitlines()[-2:]
-    return json.loads(fields), *json.loads(tasks)
+class Read(NamedTuple):
+    """What was read of the networks while there were broken ones, too: by `plan`, and by Airflow from the DAG file."""
+
+    planned: subprocess.CompletedProcess[str]
+    refused: subprocess.CompletedProcess[str]
+    fields: dict[str, dict[str, Any]]
+    tasks: list[str]
+    doc: str
 
 
-def test_its_parameter_is_in_the_trigger_form_with_its_bounds(run: Run) -> None:
-    (field, factors), tasks, _ = form(run, "temperature", "factors")
+@pytest.fixture(scope="module")
+def read(run: Run, product: Path) -> Read:
+    files = [product / f"mftasks/networks/broken{number}.py" for number in range(len(BROKEN))]
+    for file, (text, _) in zip(files, BROKEN.values(), strict=True):
+        file.write_text(text.replace('"ncf"', f'"{file.stem}"'))
+    planned = plan(run, "broken")
+    refused = plan(run, "refused", 'networks=["broken0"]')
+    parsed = run("-c", PARSE)
+    for file in files:
+        file.unlink()
+    assert parsed.returncode == 0, parsed.stderr
+    return Read(planned, refused, *json.loads(parsed.stdout.splitlines()[-1]))
+
+
+def test_its_parameter_is_in_the_trigger_form_with_its_bounds(read: Read) -> None:
+    field, factors = read.fields["temperature"], read.fields["factors"]
     assert field["description"] == "What inner products are cooled by. Empty: 2 for ncf."
     assert (field["title"], field["section"]) == ("Temperature", "Network")
     assert (field["type"], field["minimum"], field["maximum"]) == (["number", "null"], 0.5, 4)
-    assert {"train_ncf", "evaluate_ncf"} <= set(tasks)
+    assert {"train_ncf", "evaluate_ncf"} <= set(read.tasks)
     assert "8 for ncf" in factors["description"]
 
 
@@ -189,49 +224,18 @@ def test_it_trains_with_its_parameter_and_the_report_shows_it(run: Run, product:
     assert "<dt>temperature</dt><dd>3.5</dd>" in (folder / "report.html").read_text()
 
 
-BROKEN = {
-    "a syntax error": ("def build(:", "SyntaxError"),
-    "an import of what is not installed": ("import no_such_library", "no_such_library"),
-    "no presets": (NCF[: NCF.index("PRESETS")], "it does not define PRESETS, build"),
-    "presets of another network": (NCF.replace('network="ncf"', 'network="mlp"'), "'mlp'"),
-    "a parameter without a default": (NCF.replace("] = 2.0", "]"), "temperature"),
-    "a parameter that every run has": (NCF.replace("temperature:", "epochs:"), "rename it"),
-    "a parameter that JSON cannot hold": (NCF.replace("= 8", "= (8, 8)"), "factors"),
-    "a type that no form can hold": (
-        NCF.replace("        float, Meta", "        complex, Meta"),
-        "complex",
-    ),
-    "an exit": ("raise SystemExit(3)", "SystemExit"),
-    "MXNet at the top": (
-        "from mftasks.mx import mx\n" + NCF[NCF.index("from typing") :],
-        "build()",
-    ),
-}
-
-
-def test_files_that_are_broken_are_named_and_the_others_train(run: Run, product: Path) -> None:
-    sentences = {}
-    files = [product / f"mftasks/networks/broken{number}.py" for number in range(len(BROKEN))]
-    for file, (text, sentence) in zip(files, BROKEN.values(), strict=True):
-        file.write_text(text.replace('"ncf"', f'"{file.stem}"'))
-        sentences[file.stem] = sentence
-    try:
-        planned = plan(run, "broken")
-        refused = plan(run, "refused", 'networks=["broken0"]')
-        [field], tasks, doc = form(run, "networks")
-    finally:
-        for file in files:
-            file.unlink()
-    assert planned.returncode == 0, planned.stderr
-    said = planned.stderr.replace("\n", " ")
+def test_files_that_are_broken_are_named_and_the_others_train(read: Read, product: Path) -> None:
+    assert read.planned.returncode == 0, read.planned.stderr
+    said = read.planned.stderr.replace("\n", " ")
     found = json.loads((product / "store/runs/broken/plan.json").read_text())
     assert [one["network"] for one in found["trainings"]] == NETWORKS
+    sentences = {f"broken{n}": sentence for n, (_, sentence) in enumerate(BROKEN.values())}
     assert set(found["broken"]) == set(sentences)
     for name, sentence in sentences.items():
         assert f"network {name} cannot be used" in said
         assert sentence in found["broken"][name]
-        assert sentence in doc
-    assert refused.returncode == 64
-    assert "network broken0 cannot be used" in refused.stderr.replace("\n", " ")
-    assert field["items"]["enum"] == NETWORKS
-    assert "train_mlp" in tasks
+        assert sentence in read.doc
+    assert read.refused.returncode == 64
+    assert "network broken0 cannot be used" in read.refused.stderr.replace("\n", " ")
+    assert read.fields["networks"]["items"]["enum"] == NETWORKS
+    assert "train_mlp" in read.tasks
