@@ -54,7 +54,8 @@ def titles(dataset: Dataset) -> bytes:
 
 def archive(dataset: Dataset, rows: list[Row]) -> bytes:
     """Return a zip that holds the rows where the data set's own zip has its ratings."""
-    return zip_of({dataset.ratings: ratings(dataset.format, rows), dataset.titles: titles(dataset)})
+    files = (ratings(dataset.format, rows), titles(dataset))
+    return zip_of(dict(zip(dataset.members, files, strict=True)))
 
 
 def zip_of(members: dict[str, bytes]) -> bytes:

@@ -42,19 +42,13 @@ class Expected(NamedTuple):
     needs_timestamps: bool
 
 
-class Rule(NamedTuple):
-    """A rule for single values: `holds` maps values to whether each keeps it."""
-
-    name: str
-    severity: Severity
-    holds: Callable[[Any], Any]
-    wanted: str
-
-
 def check(table: RatingsTable, expected: Expected) -> tuple[Check, ...]:
     """Return every rule about `table` and whether it holds."""
     return (
-        *_check_values(table, expected),
+        *_check_ratings(table, expected.scale),
+        *_check_ids(table, "user_id", table.users),
+        *_check_ids(table, "item_id", table.items),
+        *_check_timestamps(table, expected),
         _check_pairs(table),
         *_check_counts(table, expected.counts),
         *_check_sizes(table),
@@ -68,44 +62,45 @@ def plausible(timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
     return (timestamps >= FIRST_RATED.timestamp()) & (timestamps <= latest)
 
 
-def _check_values(table: RatingsTable, expected: Expected) -> Iterator[Check]:
-    for rule in _list_rating_rules(table.ratings, expected.scale):
-        yield _apply(rule, table, table.ratings)
-    for column, ids in (("user_id", table.users), ("item_id", table.items)):
-        for rule in _list_id_rules(column, ids):
-            yield _apply(rule, table, ids.known, ids.codes)
-    strict = expected.needs_timestamps or expected.scale is not None
-    if table.timestamps is not None:
-        for rule in _list_timestamp_rules("error" if strict else "warning"):
-            yield _apply(rule, table, table.timestamps)
-    elif expected.needs_timestamps:
-        yield _judge("timestamp is there", False, "no column timestamp, which this split needs")
+class _Column(NamedTuple):
+    """A column of a table: rating i has values[codes[i]], or just values[i]."""
+
+    table: RatingsTable
+    values: Any
+    codes: NDArray[np.int32] | None = None
+
+    def check(self, name: str, holds: Any, wanted: str, severity: Severity = "error") -> Check:
+        """Return the rule `name`, which `holds` says of each value; messages ask for `wanted`."""
+        if holds.all():
+            return _judge(name, True, f"all as expected: {wanted}", severity)
+        rows = np.flatnonzero(~(holds if self.codes is None else holds[self.codes]))
+        shown = _list_first(len(rows), lambda n: self._show_row(rows[n]))
+        detail = f"{len(rows):,} of {self.table.n_ratings:,}: {shown}; expected {wanted}"
+        return _judge(name, False, detail, severity)
+
+    def _show_row(self, row: int) -> str:
+        value = self.values[row if self.codes is None else self.codes[row]]
+        return f"{_show(value)} in {self.table.name_row(row)}"
 
 
-def _list_rating_rules(ratings: NDArray[np.float32], scale: Scale | None) -> list[Rule]:
-    rules = [
-        Rule("rating is there", "error", lambda values: ~np.isnan(values), "a number"),
-        Rule("rating is finite", "error", lambda values: ~np.isinf(values), "a finite number"),
-    ]
+def _check_ratings(table: RatingsTable, scale: Scale | None) -> Iterator[Check]:
+    ratings = table.ratings
+    column = _Column(table, ratings)
+    yield column.check("rating is there", ~np.isnan(ratings), "a number")
+    yield column.check("rating is finite", ~np.isinf(ratings), "a finite number")
     if scale is None:
-        return [*rules, *_list_outlier_rules(ratings)]
+        yield from _check_outliers(column)
+        return
     low, high, step = scale
-
-    def is_on_step(values: Any) -> Any:
-        steps = (np.where(np.isfinite(values), values, low) - low) / step
-        return np.abs(steps - np.rint(steps)) < _TOLERANCE
-
-    in_range = _allow(low, high)
-    return [
-        *rules,
-        Rule("rating is in range", "error", in_range, f"{low:g} to {high:g}"),
-        Rule("rating is on the scale", "error", is_on_step, f"steps of {step:g} from {low:g}"),
-    ]
+    steps = (np.where(np.isfinite(ratings), ratings, low) - low) / step
+    on_scale = np.abs(steps - np.rint(steps)) < _TOLERANCE
+    yield column.check("rating is in range", _lie(ratings, low, high), f"{low:g} to {high:g}")
+    yield column.check("rating is on the scale", on_scale, f"steps of {step:g} from {low:g}")
 
 
-def _list_outlier_rules(ratings: NDArray[np.float32]) -> Iterator[Rule]:
+def _check_outliers(column: _Column) -> Iterator[Check]:
     """Bound ratings of an unknown scale by what most of them are: one of 1e20 ruins a training."""
-    finite = ratings[np.isfinite(ratings)]
+    finite = column.values[np.isfinite(column.values)]
     first, third = np.quantile(finite, (0.25, 0.75)).tolist() if len(finite) else (0.0, 0.0)
     spread = third - first or LARGEST_RATING
     bounds: tuple[tuple[str, Severity, float], ...] = (
@@ -118,51 +113,39 @@ def _list_outlier_rules(ratings: NDArray[np.float32]) -> Iterator[Rule]:
             f"{low:g} to {high:g}, as half of the ratings are {first:g} to {third:g}; "
             "correct or remove these lines, or bring all ratings to one scale"
         )
-        yield Rule(name, severity, _allow(low, high), wanted)
+        yield column.check(name, _lie(column.values, low, high), wanted, severity)
 
 
-def _allow(low: float, high: float) -> Callable[[Any], Any]:
-    """Return a rule's `holds` for numbers from `low` to `high`; other rules find the others."""
-    return lambda values: ~np.isfinite(values) | ((values >= low) & (values <= high))
+def _lie(ratings: Any, low: float, high: float) -> Any:
+    """Return which ratings lie from `low` to `high`, or are found by another rule."""
+    return ~np.isfinite(ratings) | ((ratings >= low) & (ratings <= high))
 
 
-def _list_id_rules(column: str, ids: EncodedIds) -> Iterator[Rule]:
-    missing = MISSING if ids.known.dtype.kind == "i" else ""
-    yield Rule(f"{column} is there", "error", lambda known: known != missing, "an id")
-    if missing == "":
-        name, wanted = (
-            f"{column} is trimmed",
-            "no blanks at either end, as `u1 ` and `u1` are two ids",
-        )
-        yield Rule(name, "warning", lambda known: known == np.char.strip(known), wanted)
+def _check_ids(table: RatingsTable, name: str, ids: EncodedIds) -> Iterator[Check]:
+    known: Any = ids.known
+    column = _Column(table, known, ids.codes)
+    if known.dtype.kind == "i":
+        yield column.check(f"{name} is there", known != MISSING, "an id")
+        natural = (known >= 0) | (known == MISSING)
+        yield column.check(f"{name} is not negative", natural, "0 or more")
     else:
-        name = f"{column} is not negative"
-        yield Rule(name, "error", lambda known: (known >= 0) | (known == MISSING), "0 or more")
+        yield column.check(f"{name} is there", known != "", "an id")
+        wanted = "no blanks at either end, as `u1 ` and `u1` are two ids"
+        yield column.check(f"{name} is trimmed", known == np.char.strip(known), wanted, "warning")
 
 
-def _list_timestamp_rules(severity: Severity) -> Iterator[Rule]:
-    yield Rule("timestamp is there", severity, lambda moments: moments != MISSING, "a moment")
-    yield Rule(
-        "timestamp is plausible",
-        severity,
-        lambda moments: plausible(moments) | (moments == MISSING),
-        f"seconds since 1970, from {FIRST_RATED:%Y} to tomorrow",
-    )
-
-
-def _apply(rule: Rule, table: RatingsTable, values: Any, codes: Any = None) -> Check:
-    """Return whether `values` keep a rule; rating i has values[codes[i]], or just values[i]."""
-    holds = rule.holds(values)
-    passed = bool(holds.all())
-    detail = f"all as expected: {rule.wanted}"
-    if not passed:
-        rows = np.flatnonzero(~(holds if codes is None else holds[codes]))
-        places = rows if codes is None else codes[rows]
-        shown = _list_first(
-            len(rows), lambda n: f"{_show(values[places[n]])} in {table.name_row(rows[n])}"
-        )
-        detail = f"{len(rows):,} of {table.n_ratings:,}: {shown}; expected {rule.wanted}"
-    return _judge(rule.name, passed, detail, rule.severity)
+def _check_timestamps(table: RatingsTable, expected: Expected) -> Iterator[Check]:
+    moments = table.timestamps
+    if moments is None:
+        if expected.needs_timestamps:
+            yield _judge("timestamp is there", False, "no column timestamp, which this split needs")
+        return
+    severity: Severity = "error" if expected.needs_timestamps or expected.scale else "warning"
+    column = _Column(table, moments)
+    yield column.check("timestamp is there", moments != MISSING, "a moment", severity)
+    wanted = f"seconds since 1970, from {FIRST_RATED:%Y} to tomorrow"
+    credible = plausible(moments) | (moments == MISSING)
+    yield column.check("timestamp is plausible", credible, wanted, severity)
 
 
 def _judge(name: str, passed: bool, detail: str, severity: Severity = "error") -> Check:

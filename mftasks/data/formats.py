@@ -1,7 +1,7 @@
 """Read ratings, in the formats in which they are published, into a table.
 
 Tab-separated (ml-100k), `::` between the columns (ml-1m, ml-10m), CSV with a header (later ones, and
-data of one's own) and Parquet. Text is read block by block, without Python code for a row.
+data of one's own) and Parquet. No Python code runs for a row.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from mftasks.data.table import RatingsTable, collect, encode, parse_numbers
+from mftasks.data.table import MISSING, RatingsTable, encode
 from mftasks.errors import LONGEST, InvalidDataset, quote
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")
@@ -40,8 +40,10 @@ _COLONS = (  # of user::item::rating::timestamp, read as columns between single 
     *("user_id", "between user_id and item_id", "item_id", "between item_id and rating"),
     *("rating", "between rating and timestamp", "timestamp"),
 )
-_BLOCK = 1 << 18
 _MOST_NAMES = 10
+
+Columns = dict[str, Any]
+"""Chunked arrays of pyarrow's by the names in `COLUMNS`."""
 
 
 def read(path: Path, format: str) -> RatingsTable:
@@ -52,99 +54,104 @@ def read(path: Path, format: str) -> RatingsTable:
     """
     try:
         columns = FORMATS[format](path)
+        if not len(columns["rating"]):
+            raise InvalidDataset(
+                f"{format} file without a single rating; at least one was expected"
+            )
+        # A column that is converted leaves its memory to the next one.
+        ratings = _to_numpy(columns.pop("rating"), float("nan"))
+        moments = _to_seconds(columns.pop("timestamp")) if "timestamp" in columns else None
+        users, items = (
+            encode(columns.pop(name), words_may_be_numbers=format == "csv") for name in IDS
+        )
     except UnicodeDecodeError as error:
         raise InvalidDataset(f"not UTF-8: {error}; names and ids are expected to be") from error
-    if not len(columns.get("rating", ())):
-        raise InvalidDataset(f"{format} file without a single rating; at least one was expected")
-    return RatingsTable(
-        users=encode(columns.pop("user_id")),
-        items=encode(columns.pop("item_id")),
-        ratings=columns["rating"],
-        timestamps=columns["timestamp"].astype(np.int64) if "timestamp" in columns else None,
-        n_header_lines=_HEADER_LINES[format],
-    )
+    return RatingsTable(users, items, ratings, moments, _HEADER_LINES[format])
 
 
-def _read_plain(path: Path, delimiter: str, names: Sequence[str]) -> dict[str, Any]:
+def _to_seconds(column: Any) -> Any:
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("s", column.type.tz), safe=False)
+    return _to_numpy(column.cast(pa.int64(), safe=False), MISSING)
+
+
+def _to_numpy(column: Any, missing: float) -> Any:
+    filled = column.fill_null(missing) if column.null_count else column
+    return np.concatenate([chunk.to_numpy() for chunk in filled.chunks])
+
+
+def _read_plain(path: Path, delimiter: str, names: Sequence[str]) -> Columns:
     """Read a file without header, whose every column has one type; further columns are empty."""
-    types = dict(zip(COLUMNS, (pa.int64(), pa.int64(), pa.float32(), pa.int64()), strict=True))
+    ids = pa.dictionary(pa.int32(), pa.int64())
+    types = dict(zip(COLUMNS, (ids, ids, pa.float32(), pa.int64()), strict=True))
     return _read_text(
         path, delimiter, names, {name: [types.get(name, pa.null())] for name in names}
     )
 
 
-def _read_csv(path: Path) -> dict[str, Any]:
-    """Read a file with a header; a column of ids whose every id is a plain number becomes numbers.
+def _read_csv(path: Path) -> Columns:
+    """Read a file with a header; columns that are not ours are left alone.
 
-    Ids are read as text first: read as numbers, `007` and `7` would be one id, and `0x10` be 16.
-    Columns that are not ours are left alone.
+    Ids are read as text: read as numbers, `007` and `7` would be one id, and `0x10` be 16.
     """
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         names = _name_columns(next(csv.reader(file), []))
-    text = pa.dictionary(pa.int32(), pa.string())
+    ids = pa.dictionary(pa.int32(), pa.string())
     types = {
-        "user_id": [text],
-        "item_id": [text],
+        "user_id": [ids],
+        "item_id": [ids],
         "rating": [pa.float32()],
         "timestamp": [pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC")],
     }
     chosen = {name: types[name] for name in COLUMNS if name in names}
-    columns = _read_text(path, ",", names, chosen, skip=1)
-    return columns | {name: parse_numbers(columns[name]) for name in IDS if name in columns}
+    return _read_text(path, ",", names, chosen, skip=1)
 
 
 def _read_text(
     path: Path, delimiter: str, names: Sequence[str], types: dict[str, list[Any]], skip: int = 0
-) -> dict[str, Any]:
+) -> Columns:
     """Read the columns in `types` of delimited text, each as the first of its types that fits."""
+    if path.stat().st_size == 0:
+        raise InvalidDataset("the file is empty; at least one rating was expected")
+    quoted = delimiter == ","
     try:
-        first = {name: kinds[0] for name, kinds in types.items()}
-        return collect(_read_batches(path, delimiter, names, first, skip))
+        table = pa.csv.read_csv(
+            path,
+            # With more threads the reader does not know the number of a wrong row.
+            pa.csv.ReadOptions(column_names=names, skip_rows=skip, use_threads=False),
+            pa.csv.ParseOptions(
+                delimiter=delimiter, quote_char='"' if quoted else False, double_quote=quoted
+            ),
+            pa.csv.ConvertOptions(
+                column_types={name: kinds[0] for name, kinds in types.items()},
+                include_columns=list(types),
+            ),
+        )
     except pa.ArrowInvalid as error:
         column = _find_column(error, names)
         if column is None or len(types[column]) == 1:
             raise _explain(error, names) from error
         return _read_text(path, delimiter, names, types | {column: types[column][1:]}, skip)
+    return {name: table[name] for name in COLUMNS if name in types}
 
 
-def _read_batches(
-    path: Path, delimiter: str, names: Sequence[str], types: dict[str, Any], skip: int
-) -> Iterator[dict[str, Any]]:
-    """Yield the columns in `types` a block at a time, without those that are empty."""
-    if path.stat().st_size == 0:
-        raise InvalidDataset("the file is empty; at least one rating was expected")
-    quoted = delimiter == ","
-    batches = pa.csv.open_csv(
-        path,
-        # With more threads the reader does not know the number of a wrong row.
-        read_options=pa.csv.ReadOptions(
-            column_names=names, skip_rows=skip, block_size=_BLOCK, use_threads=False
-        ),
-        parse_options=pa.csv.ParseOptions(
-            delimiter=delimiter, quote_char='"' if quoted else False, double_quote=quoted
-        ),
-        convert_options=pa.csv.ConvertOptions(column_types=types, include_columns=list(types)),
-    )
-    for batch in batches:
-        columns = zip(types, batch.columns, strict=True)
-        yield {name: column for name, column in columns if column.type != pa.null()}
-
-
-def _read_parquet(path: Path) -> dict[str, Any]:
+def _read_parquet(path: Path) -> Columns:
     try:
         with pa.parquet.ParquetFile(path) as file:
             found = file.schema_arrow.names
             names = _name_columns(found)
-            wanted = [found[names.index(name)] for name in COLUMNS if name in names]
-            batches = file.iter_batches(columns=wanted)
-            return collect(_accept(batch) for batch in batches)
+            return {
+                name: _accept_column(name, file.read([found[names.index(name)]]).column(0))
+                for name in COLUMNS
+                if name in names
+            }
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's fault, not the file's
         raise InvalidDataset(f"not a readable Parquet file: {quote(str(error))}") from error
 
 
-FORMATS: dict[str, Callable[[Path], dict[str, Any]]] = {
+FORMATS: dict[str, Callable[[Path], Columns]] = {
     "tab": functools.partial(_read_plain, delimiter="\t", names=COLUMNS),
     "colons": functools.partial(_read_plain, delimiter=":", names=_COLONS),
     "csv": _read_csv,
@@ -178,29 +185,20 @@ def _describe_header(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + rest
 
 
-def _accept(batch: Any) -> dict[str, Any]:
-    columns = zip(_name_columns(batch.schema.names), batch.columns, strict=True)
-    return {name: _accept_column(name, column) for name, column in columns}
-
-
 def _accept_column(name: str, column: Any) -> Any:
     """Convert a Parquet column to one of the types that a CSV column may have."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _accept_column(name, column.dictionary_decode())
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     try:
         if name == "rating" and number:
             return column.cast(pa.float32(), safe=False)
-        if name == "timestamp" and pa.types.is_timestamp(kind):
-            return column.cast(pa.timestamp("us", kind.tz), safe=False)
-        if name == "timestamp" and number:
-            return column.cast(pa.int64(), safe=False)
-        if name in IDS and number:
-            return column.cast(pa.int64())
-        if name in IDS and text:
-            return column.cast(pa.string()).dictionary_encode()
+        if name == "timestamp" and (number or pa.types.is_timestamp(kind)):
+            return column
+        if name in IDS and (number or text):
+            return column.cast(pa.int64() if number else pa.string())
     except pa.ArrowInvalid as error:
         raise InvalidDataset(f"column {name}: {error}; expected {_EXPECTED[name]}") from error
     raise InvalidDataset(f"column {name} is of type {kind}; expected {_EXPECTED[name]}")

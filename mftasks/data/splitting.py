@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mftasks.data.table import PLAIN_NUMBER
+from mftasks.data.table import find_plain_numbers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,12 +35,12 @@ def assign(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
 
     The strategy has what it needs: `plan` checks the configuration, and `validate` the timestamps.
     """
-    assign_by = {
+    strategies = {
         "canonical": _assign_by_fold,
         "hash": _assign_by_hash,
         "temporal": _assign_by_time,
     }
-    parts = assign_by[config.strategy](table, config)
+    parts = strategies[config.strategy](table, config)
     parts[~before(table, config)] = LEFT_OUT
     return parts
 
@@ -69,19 +68,17 @@ def pair_hash(users: EncodedIds, items: EncodedIds, salt: str) -> NDArray[np.uin
 
 def _assign_by_fold(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     """Test on lines (fold − 1)·20,000 + 1 … fold·20,000 of u.data (mku.sh of ml-100k.zip)."""
-    parts = np.full(table.n_ratings, TRAIN, np.uint8)
     fold = config.fold or 1
-    parts[(fold - 1) * FOLD_LINES : fold * FOLD_LINES] = TEST
     held = pair_hash(table.users, table.items, config.salt) < _find_threshold(config.valid_fraction)
-    parts[(parts == TRAIN) & held] = VALID
+    parts = np.where(held, VALID, TRAIN).astype(np.uint8)
+    parts[(fold - 1) * FOLD_LINES : fold * FOLD_LINES] = TEST
     return parts
 
 
 def _assign_by_hash(table: RatingsTable, config: SplitConfig) -> NDArray[np.uint8]:
     tested, held = config.test_fraction or 0.0, config.valid_fraction or 0.0
     hashes = pair_hash(table.users, table.items, config.salt)
-    parts = np.full(table.n_ratings, TRAIN, np.uint8)
-    parts[hashes < _find_threshold(tested + held)] = VALID
+    parts = np.where(hashes < _find_threshold(tested + held), VALID, TRAIN).astype(np.uint8)
     parts[hashes < _find_threshold(tested)] = TEST
     return parts
 
@@ -114,7 +111,7 @@ def _hash_ids(ids: Ids, salt: str) -> NDArray[np.uint64]:
     seed = hashlib.blake2b(salt.encode(), digest_size=8).digest()
     if ids.dtype.kind == "i":
         return _mix(ids.astype(np.uint64) ^ np.frombuffer(seed, "<u8"))
-    numbers = np.array([re.match(PLAIN_NUMBER, text) is not None for text in ids.tolist()], bool)
+    numbers = find_plain_numbers(ids)
     hashes = np.empty(len(ids), np.uint64)
     hashes[numbers] = _hash_ids(ids[numbers].astype(np.int64), salt)
     hashes[~numbers] = [_hash_text(text, seed) for text in ids[~numbers].tolist()]

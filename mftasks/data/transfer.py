@@ -14,8 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from mftasks.data import uris
-from mftasks.data.uris import hide_password
+from mftasks.data.uris import hide_password, parse
 from mftasks.errors import ChecksumMismatch, SourceUnavailable, quote
 from mftasks.progress import OnTick, Tick
 from mftasks.version import VERSION
@@ -40,10 +39,7 @@ def fetch(url: str, path: Path, on_tick: OnTick) -> None:
         copy(url, path, on_tick)
         return
     try:
-        with (
-            _open_client(url) as client,
-            client.stream("GET", hide_password(url)) as response,
-        ):
+        with _open_client(url) as client, client.stream("GET", hide_password(url)) as response:
             _refuse_status(response)
             announced = int(response.headers.get("Content-Length", 0))
             _write(_read_all(response), path, announced, on_tick)
@@ -85,7 +81,7 @@ def copy(uri: str, path: Path, on_tick: OnTick, roots: str = "") -> None:
     `roots` are the folders, colons between them, that the file must lie in, links followed; any if
     empty. Raises `Refused`.
     """
-    host, origin = uris.parse(uri)[1:]
+    host, origin = parse(uri)[1:]
     if host not in ("", "localhost"):
         raise Refused(f"file of the host {host!r}; only this worker's own files can be read")
     _refuse_outside(Path(origin), roots)

@@ -20,10 +20,10 @@ def pack_rated(table: RatingsTable, config: SplitConfig) -> bytes:
     """
     import numpy as np
 
-    users, items = table.users.codes, table.items.codes
-    if config.as_of is not None and table.timestamps is not None:
-        past = table.timestamps < config.as_of.timestamp()
-        users, items = users[past], items[past]
+    from mftasks.data.splitting import before
+
+    past = before(table, config)
+    users, items = table.users.codes[past], table.items.codes[past]
     counts = np.bincount(users, minlength=len(table.users.known))
     buffer = io.BytesIO()
     np.savez(

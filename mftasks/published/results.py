@@ -5,26 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from rich.table import Table
+
 from mftasks.records import Evaluation, Score, TrainResult
 from mftasks.terminal import plain
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from mftasks.records import Interval, ReportRef, RunRow
+    from mftasks.records import ReportRef, RunRow
 
 COLUMNS = ("network", "RMSE", "95 % interval", "baseline", "validation", "epochs", "seconds")
 
 
-def score_networks(
-    results: Iterable[TrainResult], evaluations: Iterable[Evaluation]
-) -> tuple[Score, ...]:
-    """Return the figures of each network, in the order of `results`."""
-    by_network = {evaluation.network: evaluation for evaluation in evaluations}
-    return tuple(_make_score(result, by_network[result.config.network]) for result in results)
-
-
-def _make_score(result: TrainResult, evaluation: Evaluation) -> Score:
+def score(result: TrainResult, evaluation: Evaluation) -> Score:
+    """Return the figures of a network."""
     baseline, rmse = evaluation.best_baseline
     return Score(
         network=evaluation.network,
@@ -48,23 +41,33 @@ def find_best(run: RunRow | ReportRef) -> Score:
 
 
 def tabulate_results(run: RunRow) -> Table:
-    """Return the results of a run, the chosen network first."""
-    from rich.table import Table
-
+    """Return the results of a run, the chosen network first, the others by validation."""
     shown = Table(
         *COLUMNS,
         title=plain(f"{run.dataset.name}, run {run.run_id}"),
         caption=plain(conclude(find_best(run))),
     )
-    for score in sorted(run.scores, key=lambda score: (score.network != run.best, _rank(score))):
-        shown.add_row(*(plain(cell) for cell in _make_cells(score)))
+    for one in sorted(run.scores, key=lambda one: (one.network != run.best, _rank(one))):
+        interval, valid = one.rmse_interval, one.valid_rmse
+        cells = (
+            one.network,
+            f"{one.rmse:.4f}",
+            f"{interval.low:.4f} – {interval.high:.4f}" if interval else "too few users",
+            f"{one.baseline_rmse:.4f}",
+            "" if valid is None else f"{valid:.4f}",
+            f"{one.best_epoch} of {one.n_epochs}",
+            f"{one.seconds:.1f}",
+        )
+        shown.add_row(*map(plain, cells))
     return shown
+
+
+def _rank(score: Score) -> float:
+    return score.rmse if score.valid_rmse is None else score.valid_rmse
 
 
 def tabulate_runs(runs: Iterable[RunRow]) -> Table:
     """Return a line per run: when it was published, on which data, and its chosen network."""
-    from rich.table import Table
-
     shown = Table("published", "data set", "run", "network", "RMSE", "baseline")
     for run in runs:
         best = find_best(run)
@@ -83,21 +86,3 @@ def conclude(score: Score) -> str:
     if gain.low > 0:
         return f"{score.network} is chosen; it is {gain.value:.4f} better than {rival}"
     return f"{score.network} is chosen, but it is {-gain.value:.4f} worse than {rival}"
-
-
-def _rank(score: Score) -> float:
-    return score.rmse if score.valid_rmse is None else score.valid_rmse
-
-
-def _make_cells(score: Score) -> Iterable[str]:
-    yield score.network
-    yield f"{score.rmse:.4f}"
-    yield _describe_interval(score.rmse_interval)
-    yield f"{score.baseline_rmse:.4f}"
-    yield "" if score.valid_rmse is None else f"{score.valid_rmse:.4f}"
-    yield f"{score.best_epoch} of {score.n_epochs}"
-    yield f"{score.seconds:.1f}"
-
-
-def _describe_interval(interval: Interval | None) -> str:
-    return "too few users" if interval is None else f"{interval.low:.4f} – {interval.high:.4f}"

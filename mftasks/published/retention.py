@@ -10,15 +10,17 @@ interrupted one left.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from mftasks.errors import InvalidDataset
-from mftasks.published import champion, index, references
-from mftasks.records import DatasetRef
+from mftasks.errors import InvalidDataset, MissingRecord
+from mftasks.published import champion, index
+from mftasks.records import DatasetRef, SplitRef
 from mftasks.store import keys
 from mftasks.store.blobs import Stored
 
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MARKERS = (f"/{keys.MANIFEST}", "/split.json")
 LONGEST_WAIT = timedelta(days=8)  # a task of an unpublished run may wait a week in its queue
+UNDECIDED = timedelta(days=1)  # more than a run needs from its plan to its split
 
 Folders = Mapping[str, Sequence[Stored]]
 
@@ -69,8 +72,7 @@ def prune(workspace: Workspace, before: datetime, *, dry_run: bool = False) -> l
     ]
     for removal in removed:
         del runs[removal.folder]
-        entries.pop(removal.folder, None)
-    for removal in _find_unused(workspace, shared, runs, entries):
+    for removal in _find_unused(workspace, shared, runs):
         if _is_old(removal.objects, before):
             removed.append(removal)
             if not dry_run:
@@ -124,19 +126,38 @@ def _delete(workspace: Workspace, removal: Removal) -> None:
     workspace.store.delete_many(removed)
 
 
-def _find_unused(
-    workspace: Workspace, shared: Folders, runs: Folders, entries: Mapping[str, Entry]
-) -> Iterator[Removal]:
+def _find_unused(workspace: Workspace, shared: Folders, runs: Folders) -> Iterator[Removal]:
     """Give the data and splits that no run uses; none if that is not known of a run."""
     try:
-        used = references.find_used(workspace, runs, entries.values())
-        by_name = {
-            stored.key: references.find_data(workspace.read(stored.key, DatasetRef))
+        with ThreadPoolExecutor(index.READ_AT_ONCE) as pool:
+            used = pool.map(lambda run: _find_used(workspace, run, runs[run]), runs)
+            unused = shared.keys() - {keys.BY_NAME}.union(*used)
+        named = {
+            stored.key: _name_folders(workspace.read(stored.key, DatasetRef))
             for stored in shared.get(keys.BY_NAME, [])
         }
     except InvalidDataset as error:
         log.warning("data and splits stay this time: %s", error)
         return
-    for folder in sorted(shared.keys() - used - {keys.BY_NAME}):
-        pointers = [key for key, folders in by_name.items() if folder in folders]
+    for folder in sorted(unused):
+        pointers = [key for key, folders in named.items() if folder in folders]
         yield Removal(folder, shared[folder], pointers)
+
+
+def _find_used(workspace: Workspace, run: str, objects: Sequence[Stored]) -> set[str]:
+    """Return the folders of the data and the split of a run.
+
+    Raises `InvalidDataset` if a record cannot be read, or if the run has only begun.
+    """
+    used: set[str] = set()
+    with contextlib.suppress(MissingRecord):
+        used |= _name_folders(workspace.read(f"{run}/download.json", DatasetRef))
+        used.add(keys.split(workspace.read(f"{run}/split.json", SplitRef).fingerprint))
+        return used
+    if not _is_old(objects, datetime.now(UTC) - UNDECIDED):
+        raise InvalidDataset(f"{run} has not chosen its data and split yet")
+    return used
+
+
+def _name_folders(dataset: DatasetRef) -> set[str]:
+    return {keys.folder(blob.key) for blob in dataset.blobs}

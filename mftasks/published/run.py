@@ -159,9 +159,9 @@ def _choose_entries(workspace: Workspace, dataset: str | None) -> list[index.Ent
 
 def _find_run(workspace: Workspace, name: str) -> str:
     """Return the id of the published run that `name` means: its id, or that of Airflow's DAG run."""
-    entries = index.find(workspace)[::-1]
-    if name in {entry.run_id for entry in entries} or _is_published(workspace, name):
+    if _RUN_ID.fullmatch(name) and workspace.store.exists(keys.run(name, keys.MANIFEST)):
         return name
+    entries = index.find(workspace)[::-1]
     rows = index.read(workspace, entries)
     meant = [row.run_id for row in rows if row.dag_run and row.dag_run.run_id == name]
     if len(meant) == 1:
@@ -173,12 +173,6 @@ def _find_run(workspace: Workspace, name: str) -> str:
     newest = ", ".join(entry.run_id for entry in entries[:NEWEST]) or "none"
     raise MissingRecord(
         f"{workspace.store.uri} holds no published run {quote(name)}; the newest: {newest}"
-    )
-
-
-def _is_published(workspace: Workspace, run_id: str) -> bool:
-    return bool(_RUN_ID.fullmatch(run_id)) and workspace.store.exists(
-        keys.run(run_id, keys.MANIFEST)
     )
 
 

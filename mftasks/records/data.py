@@ -25,6 +25,11 @@ class DatasetRef(Record, frozen=True, kw_only=True):
     ratings: BlobRef
     titles: BlobRef | None = None
 
+    @property
+    def blobs(self) -> list[BlobRef]:
+        """Return all that the store holds of it."""
+        return [blob for blob in (self.ratings, self.titles) if blob is not None]
+
 
 class Check(Record, frozen=True, kw_only=True):
     """A rule about the data, and whether they keep it."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ import msgspec
 from mftasks import progress
 from mftasks.data import catalog, sources, titles, transfer, uris
 from mftasks.errors import (
-    ChecksumMismatch,
     InvalidDataset,
     InvalidPlan,
     MissingRecord,
@@ -38,8 +36,7 @@ log = logging.getLogger(__name__)
 def download(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silent) -> DatasetRef:
     """Put the data set of the plan into the store, verified, and return a reference to it.
 
-    A release that never changes is fetched once: later runs reuse what the store or the local
-    cache holds. Raises `SourceUnavailable`, `ChecksumMismatch`, `InvalidDataset` for a hostile
+    Raises `SourceUnavailable`, `ChecksumMismatch`, `InvalidDataset` for a hostile
     archive, and `InvalidPlan` for a URI without a file.
     """
     key = keys.run(run_id, "download.json")
@@ -55,80 +52,37 @@ def download(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
 
 
 def _fetch_release(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnTick) -> DatasetRef:
-    if dataset.immutable:
-        known = _find_in_store(workspace, dataset) or _restore_from_cache(workspace, dataset)
-        if known is not None:
-            return known
+    """Fetch a release of MovieLens; one that is pinned is fetched once for all runs."""
+    note = keys.data_by_name(dataset.name)
+    if dataset.archive_md5 and (known := _find_known(workspace, note)):
+        return known
     with workspace.cache.open_folder(".download-") as folder:
-        base = workspace.settings.movielens_url
-        served = sources.fetch_first(sources.list_sources(dataset, base), folder, on_tick)
+        found = sources.list_sources(dataset, workspace.settings.movielens_url)
+        served = sources.fetch_first(found, folder, on_tick)
         ratings = _put_ratings(workspace, served.ratings)
+        listed = json.dumps(titles.read(served.titles), ensure_ascii=False, indent=0).encode()
         ref = DatasetRef(
             name=dataset.name,
             source=served.source,
             format=dataset.format,
             sha256=ratings.sha256,
             ratings=ratings,
-            titles=_put_titles(workspace, served.titles),
+            titles=workspace.put_blob(keys.data(sha256_of(listed), "titles.json"), listed, JSON),
         )
-    return _remember(workspace, ref) if dataset.immutable else ref
+    if dataset.archive_md5:
+        workspace.store.put(note, msgspec.json.encode(ref), JSON)
+    return ref
 
 
-def _find_in_store(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
+def _find_known(workspace: Workspace, note: str) -> DatasetRef | None:
     """Return what an earlier run put into the store, if all of it is still there."""
     try:
-        ref = workspace.find(keys.data_by_name(dataset.name), DatasetRef)
+        ref = workspace.find(note, DatasetRef)
     except InvalidDataset as error:
         log.warning("the data set is fetched again: %s", error)
         return None
-    if ref is None or not _fits(ref, dataset):
+    if ref is None or not all(workspace.store.exists(blob.key) for blob in ref.blobs):
         return None
-    return ref if all(workspace.store.exists(blob.key) for blob in _list_blobs(ref)) else None
-
-
-def _restore_from_cache(workspace: Workspace, dataset: catalog.Dataset) -> DatasetRef | None:
-    """Put the blobs of this worker's cache into a store that lacks them, if it has them all."""
-    path = workspace.cache.folder / keys.data_by_name(dataset.name)
-    try:
-        ref = msgspec.json.decode(path.read_bytes(), type=DatasetRef)
-    except (OSError, msgspec.DecodeError):
-        return None
-    copies = {blob: workspace.cache.path(blob.sha256) for blob in _list_blobs(ref)}
-    if not _fits(ref, dataset) or any(not path.is_file() for path in copies.values()):
-        return None
-    if any(sha256_of(path) != blob.sha256 for blob, path in copies.items()):
-        log.warning("copies of %s in the cache were altered; they are removed", dataset.name)
-        for path in copies.values():
-            path.unlink()
-        return None
-    for blob, copy in copies.items():
-        workspace.put_blob(blob.key, copy)
-    return _note(workspace, ref)
-
-
-def _fits(ref: DatasetRef, dataset: catalog.Dataset) -> bool:
-    return ref.format == dataset.format and dataset.ratings_sha256 in (None, ref.sha256)
-
-
-def _list_blobs(ref: DatasetRef) -> list[BlobRef]:
-    return [blob for blob in (ref.ratings, ref.titles) if blob is not None]
-
-
-def _remember(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
-    """Note in the store and in the local cache which blobs hold a release that never changes."""
-    for blob in _list_blobs(ref):
-        workspace.fetch(blob)
-    path = workspace.cache.folder / keys.data_by_name(ref.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(msgspec.json.encode(ref))
-    Path(file.name).replace(path)
-    return _note(workspace, ref)
-
-
-def _note(workspace: Workspace, ref: DatasetRef) -> DatasetRef:
-    """Note `ref` in the store for later runs, in place of what another worker has noted."""
-    workspace.store.put(keys.data_by_name(ref.name), msgspec.json.encode(ref), JSON)
     return ref
 
 
@@ -155,25 +109,13 @@ def _copy(workspace: Workspace, uri: str, path: Path, on_tick: OnTick) -> None:
             open_store(parent, s3_endpoint=settings.s3_endpoint).download(name, path)
         else:
             transfer.copy(uri, path, on_tick, settings.data_roots)
-    except MissingRecord as error:
-        raise InvalidPlan(f"{what}: no such object; expected s3://bucket/key") from error
-    except transfer.Refused as error:
+    except (MissingRecord, InvalidPlan, transfer.Refused) as error:
         raise InvalidPlan(
-            f"{what}: {error}; it must be a file that this worker can read"
+            f"{what}: {error}; it must be a file or an object that this worker can read"
         ) from error
-    except InvalidPlan as error:
-        raise InvalidPlan(f"{what}: {error}") from error
     except StoreUnavailable as error:
         raise SourceUnavailable(f"{what}: {error}") from error
 
 
 def _put_ratings(workspace: Workspace, path: Path) -> BlobRef:
-    try:
-        return workspace.put_blob(keys.data(sha256_of(path), path.name), path)
-    except ChecksumMismatch as error:
-        raise ChecksumMismatch(f"{error}; delete that object, and run again") from error
-
-
-def _put_titles(workspace: Workspace, path: Path) -> BlobRef:
-    data = json.dumps(titles.read(path), ensure_ascii=False, indent=0).encode()
-    return workspace.put_blob(keys.data(sha256_of(data), "titles.json"), data, JSON)
+    return workspace.put_blob(keys.data(sha256_of(path), path.name), path)

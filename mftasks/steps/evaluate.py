@@ -13,7 +13,7 @@ import numpy as np
 from mftasks import progress
 from mftasks.data.arrays import read_part
 from mftasks.devices.memory import explain_shortage
-from mftasks.records import Evaluation, RunPlan, SplitRef, TrainResult
+from mftasks.records import Evaluation, SplitRef, TrainResult
 from mftasks.scoring import baselines, groups
 from mftasks.scoring.errors import pool_rmse
 from mftasks.scoring.intervals import find_interval, resample
@@ -40,18 +40,16 @@ def evaluate(
     key = keys.network(run_id, network, "evaluation.json")
     if (done := workspace.find_done(key, Evaluation)) is not None:
         return done
-    plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
     split = workspace.read(keys.run(run_id, "split.json"), SplitRef)
     result = workspace.read(keys.network(run_id, network, "train.json"), TrainResult)
-    seed = next(one.seed for one in plan.trainings if one.network == network)
     with explain_shortage():
-        evaluation = _score(workspace, split, result, seed, on_tick)
+        evaluation = _score(workspace, split, result, on_tick)
     log.info("evaluate %s: RMSE %.4f on %d ratings", network, evaluation.rmse, evaluation.n_ratings)
     return workspace.write(key, evaluation)
 
 
 def _score(
-    workspace: Workspace, split: SplitRef, result: TrainResult, seed: int, on_tick: progress.OnTick
+    workspace: Workspace, split: SplitRef, result: TrainResult, on_tick: progress.OnTick
 ) -> Evaluation:
     from mftasks import bundle  # it imports MXNet
 
@@ -66,7 +64,7 @@ def _score(
     }
     best_rival = min((np.square(rival) for rival in rivals.values()), key=np.sum)
     n, squares, absolutes, rival_squares = resample(
-        test.users, squared, np.abs(errors), best_rival, seed=seed
+        test.users, squared, np.abs(errors), best_rival, seed=result.config.seed
     ).T
     rmses, maes = np.sqrt(squares / n), absolutes / n
     n_users = len(np.unique(test.users))

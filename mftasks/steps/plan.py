@@ -132,14 +132,12 @@ def _choose_networks(general: params.General) -> tuple[dict[str, Network], dict[
 
 def _plan_split(chosen: params.Chosen) -> SplitConfig:
     general, asked = chosen.general, chosen.split
-    default: Strategy = "canonical" if catalog.has_folds(general.dataset) else "hash"
+    default: Strategy = "canonical" if general.dataset == catalog.FOLDED else "hash"
     fitting = (FITTING_STRATEGY[name] for name in FITTING_STRATEGY if name in asked)
     named: Strategy = next(fitting, default)
     strategy = general.split or named
-    config = SplitConfig(strategy=strategy, **DEFAULTS[strategy])
-    if general.preset == "notebook":
-        config = msgspec.structs.replace(config, valid_fraction=0.0)
-    config = msgspec.structs.replace(config, **asked)
+    preset = {"valid_fraction": 0.0} if general.preset == "notebook" else {}
+    config = SplitConfig(strategy=strategy, **(DEFAULTS[strategy] | preset | asked))
     _check_split(config, general.dataset, asked)
     return config
 
@@ -150,7 +148,7 @@ def _check_split(config: SplitConfig, dataset: str, asked: Mapping[str, Any]) ->
             raise InvalidPlan(f"{name} belongs to split {strategy!r}, not {config.strategy!r}")
     if config.strategy == "temporal" and config.test_from is None:
         raise InvalidPlan("split 'temporal' needs test_from, such as '1998-04-01'")
-    if config.strategy == "canonical" and not catalog.has_folds(dataset):
+    if config.strategy == "canonical" and dataset != catalog.FOLDED:
         raise InvalidPlan(
             f"split 'canonical' has folds of ml-100k only, not of {quote(dataset)}; "
             "choose hash or temporal"

@@ -47,7 +47,7 @@ def report(
     ref = ReportRef(
         run_id=run_id,
         best=run.best,
-        scores=results.score_networks(run.results, run.evaluations),
+        scores=tuple(map(results.score, run.results, run.evaluations)),
         pages=tuple(_put_pages(workspace, run)),
     )
     log.info("report: %s is best of %d networks", run.best, len(run.results))

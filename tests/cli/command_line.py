@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mftasks import cli
+from mftasks import __main__ as cli
 
 ROOT = Path(__file__).parents[2]
 

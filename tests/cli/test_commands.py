@@ -125,7 +125,7 @@ def test_a_step_prints_its_record(tmp_path: Path) -> None:
 def test_a_signal_that_comes_while_a_line_is_logged_is_not_lost() -> None:
     script = (
         "import logging, os, signal\n"
-        "from mftasks import cli\n"
+        "from mftasks import __main__ as cli\n"
         "class Slow:\n"
         "    def __str__(self): os.kill(os.getpid(), signal.SIGTERM); return 'slow'\n"
         "cli.app = lambda: (logging.info('%s', Slow()), print('went on'))\n"

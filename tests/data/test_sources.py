@@ -14,8 +14,13 @@ from mftasks import progress
 from mftasks.data import catalog, sources
 from mftasks.errors import ChecksumMismatch, SourceUnavailable
 from tests import movielens
-from tests.data.fetching import fetch
 from tests.web import Answer, Web
+
+
+def fetch(found: dict[str, sources.Source], tmp_path: Path) -> sources.Served:
+    folder = tmp_path / "into"
+    folder.mkdir()
+    return sources.fetch_first(found, folder, progress.silent)
 
 
 def md5(data: bytes) -> str:
@@ -31,8 +36,6 @@ ZIP = movielens.archive(catalog.find("ml-latest-small"), movielens.ROWS)
 
 
 WHOLE = Answer(ZIP)
-
-
 ONE_KEY = "/ml-latest-small.zip"
 
 
@@ -108,26 +111,6 @@ def test_a_zip_with_another_md5_than_the_published_one_is_refused(site: Web, tmp
     assert len(site.asked) == 2
 
 
-def test_the_md5_of_ml_32m_is_read_beside_its_zip(site: Web, tmp_path: Path):
-    dataset = catalog.find("ml-32m")
-    data = movielens.archive(dataset, movielens.ROWS)
-    site.serve("/ml-32m.zip", Answer(data))
-    site.serve("/ml-32m.zip.md5", Answer(f"MD5 (ml-32m.zip) = {md5(data)}\n".encode()))
-    assert fetch(sources.list_sources(dataset, site.base), tmp_path).ratings.exists()
-    site.serve("/ml-32m.zip.md5", Answer(f"{'1' * 32}  ml-32m.zip\n".encode()))
-    with pytest.raises(ChecksumMismatch, match=r"but 1{32} was expected"):
-        sources.fetch_first(
-            sources.list_sources(dataset, site.base), tmp_path / "into", progress.silent
-        )
-
-
-def test_a_zip_whose_md5_cannot_be_had_is_not_used(site: Web, tmp_path: Path):
-    dataset = catalog.find("ml-32m")
-    site.serve("/ml-32m.zip", Answer(movielens.archive(dataset, movielens.ROWS)))
-    with pytest.raises(SourceUnavailable, match="HTTP 404"):
-        fetch(sources.list_sources(dataset, site.base), tmp_path)
-
-
 def test_a_dead_server_is_a_reason(tmp_path: Path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -189,3 +172,59 @@ def test_what_a_mirror_with_a_password_served_is_recorded_without_it(site: Web, 
     secret = site.base.replace("http://", "http://reader:secret@")
     served = fetch(sources.list_sources(catalog.find("ml-latest-small"), secret), tmp_path)
     assert served.source == site.base + ONE_KEY
+
+
+@pytest.fixture
+def no_index(monkeypatch, tmp_path: Path) -> Path:
+    """Let pip look into one folder only, and return it."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def list_100k_sources(base: str, rows: list[movielens.Row]) -> dict[str, sources.Source]:
+    """Return the sources of an ml-100k that has these few rows."""
+    sha256 = hashlib.sha256(movielens.ratings("tab", rows)).hexdigest()
+    known = catalog.find("ml-100k")._replace(archive_md5=None, ratings_sha256=sha256)
+    return sources.list_sources(known, base)
+
+
+def test_the_mirror_serves_ml_100k_if_the_first_source_does_not(
+    site: Web, tmp_path: Path, no_index: Path
+):
+    movielens.wheel(no_index, movielens.ROWS)
+    served = fetch(list_100k_sources(site.base, movielens.ROWS), tmp_path)
+    assert served.source == "pip:recbole==1.2.1"
+    assert served.ratings.name == "u.data"
+    assert served.ratings.read_bytes() == movielens.ratings("tab", movielens.ROWS)
+    assert site.asked == ["/ml-100k.zip"]
+
+
+def test_a_mirror_with_other_ratings_is_refused(site: Web, tmp_path: Path, no_index: Path):
+    movielens.wheel(no_index, movielens.ROWS[1:])
+    with pytest.raises(ChecksumMismatch, match=r"the ratings of pip:recbole==1\.2\.1 has sha256"):
+        fetch(list_100k_sources(site.base, movielens.ROWS), tmp_path)
+
+
+def test_every_dead_source_is_listed_with_its_reason(
+    site: Web, tmp_path: Path, no_index: Path, monkeypatch
+):
+    monkeypatch.setattr(sources, "PASSES", 1)
+    movielens.wheel(no_index, movielens.ROWS, version="1.0.0")
+    with pytest.raises(SourceUnavailable) as caught:
+        fetch(list_100k_sources(site.base, movielens.ROWS), tmp_path)
+    text = str(caught.value)
+    assert f"{site.base}/ml-100k.zip: HTTP 404" in text
+    assert "pip:recbole==1.2.1: pip download recbole==1.2.1: ERROR: No matching" in text
+
+
+def test_only_ml_100k_has_a_mirror():
+    mirrored = [
+        name
+        for name, dataset in catalog.DATASETS.items()
+        if len(sources.list_sources(dataset, "https://example.org")) > 1
+    ]
+    assert mirrored == ["ml-100k"]

@@ -12,7 +12,7 @@ from tests import movielens
 
 @pytest.mark.parametrize("name", ["ml-100k", "ml-1m", "ml-20m"])
 def test_titles_are_read_in_every_layout(name: str, tmp_path: Path):
-    path = tmp_path / Path(DATASETS[name].titles).name
+    path = tmp_path / Path(DATASETS[name].members[1]).name
     path.write_bytes(movielens.titles(DATASETS[name]))
     assert titles.read(path) == movielens.TITLES
 

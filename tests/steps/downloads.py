@@ -46,8 +46,4 @@ def publish_rows(monkeypatch: pytest.MonkeyPatch, site: Web, name: str) -> bytes
         dataset = dataset._replace(archive_md5=md5, ratings_sha256=None, mirror=None)
         monkeypatch.setitem(catalog.DATASETS, name, dataset)
     site.serve(f"/{dataset.archive}", Answer(data))
-    site.serve(
-        f"/{dataset.archive}.md5",
-        Answer(hashlib.md5(data, usedforsecurity=False).hexdigest().encode()),
-    )
     return movielens.ratings(dataset.format, rows)

@@ -4,12 +4,15 @@ import hashlib
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mftasks.data import catalog, formats, sources
 from mftasks.errors import (
     ChecksumMismatch,
     InvalidDataset,
+    InvalidPlan,
     MissingRecord,
     SourceUnavailable,
     StoreUnavailable,
@@ -67,36 +70,6 @@ def test_a_release_that_never_changes_is_fetched_once_for_all_runs(
     assert len(site.asked) == n_fetched
 
 
-def test_an_empty_store_is_filled_from_the_cache(
-    workspace: Workspace, site: Web, monkeypatch, tmp_path: Path
-):
-    publish_rows(monkeypatch, site, "ml-1m")
-    workspace = change_settings(workspace, movielens_url=site.base)
-    first = download(workspace, plan_run(workspace, "ml-1m"))
-    other = change_settings(
-        workspace, store=(tmp_path / "other").as_uri(), movielens_url="http://127.0.0.1:1"
-    )
-    assert download(other, plan_run(other, "ml-1m")) == first
-    assert other.store.exists(first.ratings.key)
-
-
-@pytest.mark.parametrize("damage", ["altered", "gone"])
-def test_a_damaged_cache_is_not_trusted(
-    damage: str, workspace: Workspace, site: Web, monkeypatch, tmp_path: Path
-):
-    ratings = publish_rows(monkeypatch, site, "ml-1m")
-    workspace = change_settings(workspace, movielens_url=site.base)
-    first = download(workspace, plan_run(workspace, "ml-1m"))
-    copy = workspace.fetch(first.ratings)
-    copy.unlink()
-    if damage == "altered":
-        copy.write_bytes(bytes(first.ratings.n_bytes))
-    other = change_settings(workspace, store=(tmp_path / "other").as_uri())
-    assert download(other, plan_run(other, "ml-1m")) == first
-    assert other.fetch(first.ratings).read_bytes() == ratings
-    assert len(site.asked) == 2
-
-
 def test_data_that_were_deleted_from_the_store_are_fetched_again(
     workspace: Workspace, site: Web, monkeypatch, tmp_path: Path
 ):
@@ -130,7 +103,7 @@ def test_altered_data_end_the_run_and_leave_nothing(workspace: Workspace, site: 
 
 def test_an_archive_that_unpacks_into_too_much_ends_the_run(workspace: Workspace, site: Web):
     dataset = catalog.find("ml-latest")
-    members = {dataset.ratings: bytes(50_000_000), dataset.titles: b"x"}
+    members = dict(zip(dataset.members, (bytes(50_000_000), b"x"), strict=True))
     site.serve("/ml-latest.zip", Answer(movielens.zip_of(members)))
     workspace = change_settings(workspace, movielens_url=site.base)
     with pytest.raises(InvalidDataset, match="50,000,000 bytes; at most"):
@@ -159,3 +132,67 @@ def test_a_cache_that_cannot_be_written_is_explained(workspace: Workspace, tmp_p
     blocked = change_settings(workspace, cache=tmp_path / "file" / "cache")
     with pytest.raises(StoreUnavailable, match="set MF_CACHE to another folder"):
         download(blocked, plan_run(blocked, "ml-latest"))
+
+
+def test_a_password_in_a_uri_is_not_recorded(workspace: Workspace, tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("user_id,item_id,rating\n1,2,3\n")
+    uri = f"file://reader:secret@localhost{path}"
+    ref = download(workspace, plan_run(workspace, uri))
+    assert ref.source == f"file://localhost{path}"
+
+
+def test_a_file_outside_the_allowed_folders_is_refused(workspace: Workspace, tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("user_id,item_id,rating\n1,2,3\n")
+    workspace = change_settings(workspace, data_roots="/srv/ratings")
+    with pytest.raises(InvalidPlan, match="outside the folders of MF_DATA_ROOTS, /srv/ratings"):
+        download(workspace, plan_run(workspace, path.as_uri()))
+
+
+def test_a_file_of_the_user_is_copied_by_its_content(workspace: Workspace, tmp_path: Path):
+    path = tmp_path / "My Shop.csv"
+    path.write_text("user_id,item_id,rating\nana,x,3\n")
+    ref = download(workspace, plan_run(workspace, path.as_uri()))
+    assert (ref.name, ref.format, ref.source) == (
+        catalog.identify(path.as_uri()),
+        "csv",
+        path.as_uri(),
+    )
+    assert ref.titles is None
+    first = path.read_bytes()
+    path.write_text("user_id,item_id,rating\nana,x,4\n")
+    changed = download(workspace, plan_run(workspace, path.as_uri(), "b"))
+    assert changed.sha256 != ref.sha256
+    assert workspace.store.get(ref.ratings.key) == first
+
+
+def test_an_object_of_the_user_is_read_from_s3(s3_workspace: Workspace, tmp_path: Path):
+    path = tmp_path / "mine.parquet"
+    columns = {"user_id": ["ana", "bob"], "item_id": [1, 2], "rating": [3.0, 4.5]}
+    pq.write_table(pa.table(columns), path)
+    s3_workspace.store.put("uploads/mine.parquet", path, "application/octet-stream")
+    uri = f"{s3_workspace.store.uri}/uploads/mine.parquet"
+    ref = download(s3_workspace, plan_run(s3_workspace, uri))
+    assert (ref.name, ref.format, ref.source) == (catalog.identify(uri), "parquet", uri)
+    assert formats.read(s3_workspace.fetch(ref.ratings), "parquet").n_ratings == 2
+    with pytest.raises(InvalidPlan, match=r"yours\.parquet is not there; it must be"):
+        download(s3_workspace, plan_run(s3_workspace, uri.replace("mine.", "yours."), "b"))
+    with pytest.raises(InvalidPlan, match=r"data set 's3://nobodys/a\.csv': .*create it, or check"):
+        download(s3_workspace, plan_run(s3_workspace, "s3://nobodys/a.csv", "c"))
+
+
+def test_a_dead_s3_server_is_a_source_that_does_not_answer(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    dead = change_settings(workspace, s3_endpoint="http://127.0.0.1:1")
+    with pytest.raises(SourceUnavailable, match=r"s3://bucket/mine\.csv"):
+        download(dead, plan_run(dead, "s3://bucket/mine.csv"))
+
+
+def test_a_uri_without_a_file_is_refused(workspace: Workspace):
+    message = "No such file or directory: '/nowhere/mine.csv'; it must be"
+    with pytest.raises(InvalidPlan, match=message):
+        download(workspace, plan_run(workspace, "file:///nowhere/mine.csv"))

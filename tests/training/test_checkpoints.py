@@ -197,7 +197,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data/arrays.py", True),
         ("mx.py", True),
         ("plots/words.py", False),
-        ("cli.py", False),
+        ("__main__.py", False),
         ("records/plan.py", False),
     ],
 )

@@ -1,4 +1,4 @@
-"""What tests of steps share."""
+"""What tests of training share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from mftasks.data.arrays import Part
 from mftasks.store.workspace import Workspace
-from tests.steps.trainings import put_plan, put_split
+from tests.steps.train.trainings import put_plan, put_split
 
 
 @pytest.fixture

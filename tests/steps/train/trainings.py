@@ -14,7 +14,7 @@ from mftasks.records import PartSize, RunPlan, SplitConfig, SplitRef, TrainConfi
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def put_plan(workspace: Workspace, run_id: str, devices: int = 1, **changes: Any) -> None:

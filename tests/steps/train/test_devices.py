@@ -22,7 +22,7 @@ from mftasks.settings import Settings
 from mftasks.steps.train import train
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
-from tests.steps.trainings import ROOT, make_environment
+from tests.steps.train.trainings import ROOT, make_environment
 
 
 def test_it_trains_on_as_many_devices_as_the_plan_says(planned: Callable[..., Workspace]) -> None:

@@ -21,7 +21,7 @@ from mftasks.scoring.errors import pool_rmse
 from mftasks.steps.train import train
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
-from tests.steps.trainings import ROOT, list_digests, make_environment, put_plan
+from tests.steps.train.trainings import ROOT, list_digests, make_environment, put_plan
 
 
 def test_a_training_leaves_a_bundle_and_a_result(planned: Callable[..., Workspace]) -> None:

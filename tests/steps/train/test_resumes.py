@@ -22,7 +22,7 @@ from mftasks.settings import Settings
 from mftasks.steps.train import train
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
-from tests.steps.trainings import ROOT, list_digests, make_environment, put_plan
+from tests.steps.train.trainings import ROOT, list_digests, make_environment, put_plan
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), ChecksumMismatch("damaged")])
