@@ -103,6 +103,8 @@ def _check_outliers(column: _Column) -> Iterator[Check]:
     finite = column.values[np.isfinite(column.values)]
     first, third = np.quantile(finite, (0.25, 0.75)).tolist() if len(finite) else (0.0, 0.0)
     spread = third - first or LARGEST_RATING
+    if max(-first, third) > LARGEST_RATING:
+        spread = np.inf  # the quartiles are out of bounds themselves
     bounds: tuple[tuple[str, Severity, float], ...] = (
         ("rating is plausible", "error", FAR * spread),
         ("rating is near the others", "warning", ODD * spread),
@@ -143,9 +145,17 @@ def _check_timestamps(table: RatingsTable, expected: Expected) -> Iterator[Check
     severity: Severity = "error" if expected.needs_timestamps or expected.scale else "warning"
     column = _Column(table, moments)
     yield column.check("timestamp is there", moments != MISSING, "a moment", severity)
-    wanted = f"seconds since 1970, from {FIRST_RATED:%Y} to tomorrow"
+    wanted = f"seconds since 1970, from {FIRST_RATED:%Y} to tomorrow{_guess_unit(moments)}"
     credible = plausible(moments) | (moments == MISSING)
     yield column.check("timestamp is plausible", credible, wanted, severity)
+
+
+def _guess_unit(timestamps: NDArray[np.int64]) -> str:
+    """Return which finer unit the timestamps seem to have, for the end of a message."""
+    for unit, per_second in (("milli", 10**3), ("micro", 10**6), ("nano", 10**9)):
+        if plausible(timestamps // per_second).any():
+            return f"; these look like {unit}seconds: divide them by {per_second:,}"
+    return ""
 
 
 def _judge(name: str, passed: bool, detail: str, severity: Severity = "error") -> Check:

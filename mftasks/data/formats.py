@@ -40,6 +40,14 @@ _COLONS = (  # of user::item::rating::timestamp, read as columns between single 
     *("user_id", "between user_id and item_id", "item_id", "between item_id and rating"),
     *("rating", "between rating and timestamp", "timestamp"),
 )
+_FOREIGN = {  # how the first line of what is often taken for CSV begins, decoded as UTF-8
+    "\x1f\ufffd": "it is compressed with gzip; unpack it",
+    "PK\x03\x04": "it is a zip archive or a workbook; unpack it, or export it as CSV",
+    "\ufffd\ufffd": "it is in UTF-16; store it as UTF-8",
+    "[^,]*;[^,]*;": "semicolons separate its columns; expected commas",
+    "[^,]*\t[^,]*\t": "tabs separate its columns; expected commas",
+}
+_NO_LINES = "a line is longer than 100 kB, or a quotation mark is not closed in its line"
 _MOST_NAMES = 10
 
 Columns = dict[str, Any]
@@ -94,8 +102,7 @@ def _read_csv(path: Path) -> Columns:
 
     Ids are read as text: read as numbers, `007` and `7` would be one id, and `0x10` be 16.
     """
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        names = _name_columns(next(csv.reader(file), []))
+    names = _name_columns(_read_header(path))
     ids = pa.dictionary(pa.int32(), pa.string())
     types = {
         "user_id": [ids],
@@ -105,6 +112,19 @@ def _read_csv(path: Path) -> Columns:
     }
     chosen = {name: types[name] for name in COLUMNS if name in names}
     return _read_text(path, ",", names, chosen, skip=1)
+
+
+def _read_header(path: Path) -> list[str]:
+    """Return the names of the columns; raises `InvalidDataset` for what is known to be no CSV."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            header = next(csv.reader(file), [])
+    except csv.Error as error:
+        raise InvalidDataset(f"{_NO_LINES}; expected one rating per line") from error
+    for start, what in _FOREIGN.items():
+        if re.match(start, ",".join(header)):
+            raise InvalidDataset(f"the file is not CSV with commas: {what}")
+    return header
 
 
 def _read_text(
@@ -212,6 +232,8 @@ def _find_column(error: Exception, names: Sequence[str]) -> str | None:
 def _explain(error: Exception, names: Sequence[str]) -> InvalidDataset:
     """Turn pyarrow's message into one that names the line, the column, and what was expected."""
     text = str(error)
+    if "straddling" in text or "out of sync" in text:
+        return InvalidDataset(f"{_NO_LINES}; expected one rating per line")
     row = re.search(r"Row #(\d+)(?:: )?(.*)", text, re.DOTALL)
     line = f"line {row.group(1)}" if row else "some line"
     column = _find_column(error, names)

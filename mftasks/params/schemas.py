@@ -16,8 +16,8 @@ NOUNS = {
     "number": "a number",
     "boolean": "true or false",
     "string": "text",
-    "array": "a list",
-    "object": "an object of objects",
+    "array": 'a list such as ["a", "b"]',
+    "object": 'an object such as {"mlp": {"epochs": 5}}',
 }
 WIDEST = {"minimum": min, "exclusiveMinimum": min, "maximum": max, "exclusiveMaximum": max}
 BOUNDS = {

@@ -19,7 +19,8 @@ def write_headline(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
     rival, rmse = best.best_baseline
     if any(one.gain.low > 0 if one.gain else one.rmse < rmse for one in evaluations):
         return f"Best network: {best.network}, RMSE {best.rmse:.4f}"
-    return f"No network beats the baseline {rival}, RMSE {rmse:.4f}"
+    nobody = "No network beats" if len(evaluations) > 1 else f"{best.network} does not beat"
+    return f"{nobody} the baseline {rival}, RMSE {rmse:.4f}"
 
 
 def explain_choice(best: Evaluation, validated: bool) -> str:

@@ -11,12 +11,13 @@ interrupted one left.
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from mftasks.errors import InvalidDataset, MissingRecord
 from mftasks.published import champion, index
@@ -26,11 +27,13 @@ from mftasks.store.blobs import Stored
 
 if TYPE_CHECKING:
     from mftasks.published.index import Entry
+    from mftasks.store import Store
     from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 MARKERS = (f"/{keys.MANIFEST}", "/split.json")
+CHANGES = ("put", "put_if_absent", "put_if_match", "delete", "delete_many")
 LONGEST_WAIT = timedelta(days=8)  # a task of an unpublished run may wait a week in its queue
 UNDECIDED = timedelta(days=1)  # more than a run needs from its plan to its split
 
@@ -56,9 +59,12 @@ class Removal(NamedTuple):
 def prune(workspace: Workspace, before: datetime, *, dry_run: bool = False) -> list[Removal]:
     """Remove what is not needed and has not changed since `before`; return what that was.
 
-    A dry run removes nothing, and returns what would go. Raises `InvalidDataset` if a champion
+    A dry run changes nothing, and returns what would go. Raises `InvalidDataset` if a champion
     cannot be read: it is not known then which run must stay.
     """
+    if dry_run:
+        workspace = copy.copy(workspace)
+        workspace.store = cast("Store", _Unchanged(workspace.store))
     entries = {keys.run(entry.run_id): entry for entry in index.repair(workspace)}
     runs = _list_folders(workspace, keys.RUNS)
     shared = _list_folders(workspace, keys.DATASETS) | _list_folders(workspace, keys.SPLITS)
@@ -68,16 +74,25 @@ def prune(workspace: Workspace, before: datetime, *, dry_run: bool = False) -> l
     removed = [
         removal
         for removal in _find_old_runs(workspace, runs, entries, before)
-        if dry_run or _remove_run(workspace, removal)
+        if _remove_run(workspace, removal)
     ]
     for removal in removed:
         del runs[removal.folder]
     for removal in _find_unused(workspace, shared, runs):
         if _is_old(removal.objects, before):
             removed.append(removal)
-            if not dry_run:
-                _delete(workspace, removal)
+            _delete(workspace, removal)
     return removed
+
+
+class _Unchanged:
+    """A store that answers what it is asked, and of which no object is put or deleted."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return (lambda *_: None) if name in CHANGES else getattr(self._store, name)
 
 
 def _list_folders(workspace: Workspace, prefix: str) -> dict[str, list[Stored]]:

@@ -95,7 +95,8 @@ NAN, INF = float("nan"), float("inf")
             make_table(timestamps=[874965758, 5, 874965758, 874965758000]),
             "timestamp is plausible",
             "2 of 4: 5 in row 2, 874965758000 in row 4; "
-            "expected seconds since 1970, from 1995 to tomorrow",
+            "expected seconds since 1970, from 1995 to tomorrow; these look like milliseconds: "
+            "divide them by 1,000",
         ),
         (
             make_table(users=[1, 2, 1, 2], items=["a", "b", "a", "b"]),
@@ -207,11 +208,19 @@ def test_an_absurd_rating_is_an_error_that_names_its_line_and_what_to_do(odd: fl
     )
 
 
-def test_a_rating_beyond_a_million_is_an_error_however_wide_the_others_are():
-    of = make_table(ratings=[-1e7, 1e7, 3e7, 2e7])
-    assert [check.name for check in find_failed(of, OWN) if check.severity == "error"] == [
-        "rating is plausible"
-    ]
+@pytest.mark.parametrize("ratings", [[-1e7, 1e7, 3e7, 2e7], [5e6, 5e6 + 1, 5e6 + 1, 5e6 + 2]])
+def test_a_rating_beyond_a_million_is_an_error_whatever_the_others_are(ratings: list[float]):
+    failed = find_failed(make_table(ratings=ratings), OWN)
+    [error] = [check for check in failed if check.severity == "error"]
+    assert error.name == "rating is plausible"
+    assert "; expected -1e+06 to 1e+06, as half of the ratings are" in error.detail
+
+
+@pytest.mark.parametrize(("per_second", "unit"), [(10**3, "milli"), (10**6, "micro")])
+def test_the_unit_that_times_seem_to_have_is_named(per_second: int, unit: str):
+    of = make_table(timestamps=[874965758 * per_second] * 4)
+    [found] = find_failed(of, OWN)
+    assert found.detail.endswith(f"; these look like {unit}seconds: divide them by {per_second:,}")
 
 
 def test_a_rating_far_from_the_others_is_a_warning():

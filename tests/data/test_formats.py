@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -117,6 +118,18 @@ def test_what_is_missing_survives_reading(tmp_path: Path):
             "user_id,item_id,rating,timestamp\n1,2,3,soon\n",
             "line 2, column timestamp: 'soon'; expected seconds since 1970 or an ISO 8601 moment",
         ),
+        ("csv", "user_id;item_id;rating\n1;2;3\n", "semicolons separate its columns"),
+        ("csv", "user_id\titem_id\trating\n1\t2\t3\n", "tabs separate its columns"),
+        ("csv", "user_id,item_id\n".encode("utf-16"), "it is in UTF-16; store it as UTF-8"),
+        ("csv", gzip.compress(b"user_id,item_id\n"), "it is compressed with gzip; unpack it"),
+        ("csv", "user_id,item_id,rating\n" + "1" * 10**6, "a line is longer than 100 kB"),
+        ("csv", "1" * 10**6, "a line is longer than 100 kB"),
+        (
+            "csv",
+            'user_id,item_id,rating\n1,2,"3\n' + "1,2,3\n" * 10**5,
+            "or a quotation mark is not closed in its line; expected one rating per line",
+        ),
+        ("csv", "\nuser_id,item_id,rating\n", "found: an empty file"),
         ("tab", "", "the file is empty"),
         ("csv", "", "found: an empty file"),
         ("csv", "user_id,item_id,rating\n", "without a single rating"),
@@ -124,7 +137,7 @@ def test_what_is_missing_survives_reading(tmp_path: Path):
     ],
 )
 def test_a_file_that_is_not_as_expected_is_explained(
-    tmp_path: Path, format: str, text: str, message: str
+    tmp_path: Path, format: str, text: str | bytes, message: str
 ):
     with pytest.raises(InvalidDataset) as caught:
         read(tmp_path, format, text)

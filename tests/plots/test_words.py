@@ -38,6 +38,7 @@ def test_a_run_that_no_network_wins_is_not_headed_by_a_best_network(run: Report)
     lost = with_gains(run, linear=gain(0.005), mlp=gain(-0.03))
     assert words.write_headline(won[0], won).startswith("Best network: linear, RMSE ")
     assert words.write_headline(lost[0], lost).startswith("No network beats the baseline ")
+    assert words.write_headline(lost[0], lost[:1]).startswith("linear does not beat the baseline ")
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,12 @@ def test_an_unfinished_run_goes_at_the_same_age_with_its_checkpoints(workspace: 
 def test_a_dry_run_returns_the_same_and_changes_nothing(workspace: Workspace) -> None:
     put_run(workspace, "old", OLD, data="a")
     put_run(workspace, "new", 1, data="b")
+    put_run(workspace, "lost", 2, data="c")
+    put_run(workspace, "broken", OLD, data="d")
+    put_run(workspace, "gone", OLD, data="e")
+    workspace.store.delete_many(row_of(workspace, "lost"))
+    put(workspace, OLD, *row_of(workspace, "broken"))
+    workspace.store.delete("runs/gone/manifest.json")
     before = workspace.store.list_with_times("")
     planned = prune_older(workspace, dry_run=True)
     assert workspace.store.list_with_times("") == before

@@ -8,7 +8,7 @@ import pytest
 
 from mftasks import bundle, progress
 from mftasks.data.arrays import read_part
-from mftasks.errors import ChecksumMismatch, MissingRecord
+from mftasks.errors import ChecksumMismatch, MissingRecord, OutOfMemory
 from mftasks.records import Evaluation, SplitRef, TrainResult
 from mftasks.steps.evaluate import evaluate
 from mftasks.store import keys
@@ -68,6 +68,19 @@ def test_every_test_rating_is_in_one_group_and_one_bin(evaluation: Evaluation) -
         pooled = sum(group.rmse**2 * group.n_ratings for group in groups) / evaluation.n_ratings
         assert pooled**0.5 == pytest.approx(evaluation.rmse)
     assert sum(evaluation.residuals.counts) == evaluation.n_ratings
+
+
+def test_a_shortage_of_memory_is_explained_as_such(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    workspace.store.delete(KEY)
+    monkeypatch.setattr(bundle, "read", fail)
+    with pytest.raises(OutOfMemory, match="MemoryError; lower batch_size"):
+        evaluate(workspace, RUN, "mlp")
+    assert not workspace.store.exists(KEY)
 
 
 def test_evaluating_again_gives_the_same_record(

@@ -8,8 +8,9 @@ MF_NOTIFY_SMTP     their mail server: smtp://user:password@host:port, or smtps:/
 Airflow calls `run_failed` in its DAG processor, `deadline_missed` on a worker of the default queue, and
 `keep_error` in the task's own process. What cannot be delivered is logged, without its address, and lost.
 
-Addresses are secrets. So HTTP is the standard library's: httpx and requests log the URL of each request.
-And mail is smtplib's: Airflow's SMTP hook sends a password without TLS if the server offers none.
+Addresses are secrets, and messages about runs must reach people behind a proxy. So HTTP is urllib's: httpx
+and requests log the URL of each request. And mail is smtplib's: the hook of Airflow's SMTP provider sends a
+password without TLS if the server offers none.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib import request
-from urllib.error import HTTPError, URLError
+from urllib.error import URLError
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
@@ -39,13 +41,6 @@ ENDED = ("success", "failed")
 ERROR = "error"
 LONGEST = 500
 SECONDS = 10.0
-HANDLERS = (
-    request.ProxyHandler,
-    request.HTTPHandler,
-    request.HTTPSHandler,
-    request.HTTPErrorProcessor,
-    request.HTTPDefaultErrorHandler,
-)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,30 +69,21 @@ def keep_error(context: Context) -> None:
 
 def run_failed(context: Context) -> None:
     """Notify people that a run failed, in which tasks, and why; the failure callback of the DAG."""
-    dag_id, run_id = context["dag"].dag_id, context["run_id"]
     failed: dict[str, str] = {}
     try:
         failed = _read_failed(context["ti"])
     except Exception as error:  # whatever it is: people must hear that the run failed
-        log.warning("cannot find out which tasks of %s failed: %s", run_id, type(error).__name__)
+        log.warning("cannot find out which tasks failed: %s", type(error).__name__)
     why = ", ".join(failed) or context.get("reason") or "see its tasks"
-    title, url = f"{dag_id} failed: {why}", _make_url(dag_id, run_id)
-    send(
-        Message(
-            event="run_failed", title=title, dag_id=dag_id, run_id=run_id, failed=failed, url=url
-        )
-    )
+    _notify("run_failed", context["dag"].dag_id, context["run_id"], f"failed: {why}", failed)
 
 
 def deadline_missed(context: Mapping[str, Any]) -> None:
     """Notify people that a run is late, unless it has ended; `context` holds the run as REST shows it."""
-    if context["dag_run"]["state"] in ENDED:
-        return  # Airflow keeps the deadline of a run that failed, or that a person marked
-    dag_id, run_id = context["dag_run"]["dag_id"], context["dag_run"]["dag_run_id"]
-    due = context["deadline"]["deadline_time"]
-    title = f"{dag_id} is late: it was due at {due}"
-    url = _make_url(dag_id, run_id)
-    send(Message(event="deadline_missed", title=title, dag_id=dag_id, run_id=run_id, url=url))
+    run, due = context["dag_run"], context["deadline"]["deadline_time"]
+    if run["state"] not in ENDED:  # Airflow keeps the deadline of a run that failed, or was marked
+        late = f"is late: it was due at {due}"
+        _notify("deadline_missed", run["dag_id"], run["dag_run_id"], late)
 
 
 def send(message: Message, environment: Mapping[str, str] = os.environ) -> None:
@@ -106,14 +92,30 @@ def send(message: Message, environment: Mapping[str, str] = os.environ) -> None:
         environment.get(f"MF_NOTIFY_{name}", "") for name in ("WEBHOOK", "SLACK", "EMAIL", "SMTP")
     )
     if webhook:
-        _try("MF_NOTIFY_WEBHOOK", lambda: _post(webhook, message))
+        _try("MF_NOTIFY_WEBHOOK", partial(_post, webhook, message))
     if slack:
         text = html.escape(message.text, quote=False)  # Slack escapes as HTML does: & < >
-        _try("MF_NOTIFY_SLACK", lambda: _post(slack, {"text": text}))
+        _try("MF_NOTIFY_SLACK", partial(_post, slack, {"text": text}))
     if email and smtp:
-        _try("MF_NOTIFY_SMTP", lambda: _mail(smtp, email, message))
+        _try("MF_NOTIFY_SMTP", partial(_mail, smtp, email, message))
     elif email or smtp:
         log.warning("e-mail needs both MF_NOTIFY_EMAIL and MF_NOTIFY_SMTP; one is not set")
+
+
+def _notify(
+    event: str, dag_id: str, run_id: str, what: str, failed: Mapping[str, str] | None = None
+) -> None:
+    base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
+    send(
+        Message(
+            event=event,
+            title=f"{dag_id} {what}",
+            dag_id=dag_id,
+            run_id=run_id,
+            failed=dict(failed or {}),
+            url=f"{base}/dags/{dag_id}/runs/{quote(run_id, safe='')}",
+        )
+    )
 
 
 def _read_failed(ti: Any) -> dict[str, str]:
@@ -125,43 +127,34 @@ def _read_failed(ti: Any) -> dict[str, str]:
     }
 
 
-def _make_url(dag_id: str, run_id: str) -> str:
-    base = conf.get("api", "base_url", fallback="http://localhost:8080")
-    return f"{base.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
-
-
-def _try(name: str, send: Callable[[], None]) -> None:
+def _try(name: str, deliver: Callable[[], None]) -> None:
     try:
-        send()
+        deliver()
     except Exception as error:  # a callback that fails helps nobody
         log.warning("could not deliver by %s: %s", name, _explain(error))
 
 
 def _explain(error: Exception) -> str:
     """Return what went wrong, without what the error quotes: it may be an address with a password."""
-    match error:
-        case HTTPError():
-            return f"it answered {error.code}"
-        case URLError(reason=Exception() as reason):
-            return _explain(reason)
-        case smtplib.SMTPResponseException():
-            return f"it answered {error.smtp_code}"
-        case OSError(strerror=str() as message):
-            return message
-        case _:
-            return type(error).__name__
+    if code := getattr(error, "code", getattr(error, "smtp_code", None)):
+        return f"it answered {code}"
+    cause = error.reason if isinstance(error, URLError) else error
+    return getattr(cause, "strerror", None) or type(cause).__name__
+
+
+class _Unredirected(request.HTTPRedirectHandler):
+    """What makes a redirect an error: what is sent after one is not the message."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
 
 
 def _post(url: str, body: object) -> None:
-    """Post JSON; a redirect is an error, as what follows one is not the message."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise OSError(None, "it is neither http nor https")
-    opener = request.OpenerDirector()
-    for handler in HANDLERS:
-        opener.add_handler(handler())
     headers = {"Content-Type": "application/json"}
-    with opener.open(request.Request(url, msgspec.json.encode(body), headers), timeout=SECONDS):
-        pass
+    posted = request.Request(url, msgspec.json.encode(body), headers)
+    request.build_opener(_Unredirected).open(posted, timeout=SECONDS).close()
 
 
 def _mail(server: str, to: str, message: Message) -> None:
@@ -171,23 +164,16 @@ def _mail(server: str, to: str, message: Message) -> None:
     letter["From"] = to.partition(",")[0].strip()
     letter["To"] = to
     letter.set_content(message.text)
-    at = urlsplit(server)
-    with _open_session(at.scheme, at.hostname or "", at.port or 0) as session:
+    at, trusted = urlsplit(server), ssl.create_default_context()
+    if at.scheme not in ("smtp", "smtps"):
+        raise OSError(None, "it is neither smtp nor smtps")
+    kind = smtplib.SMTP if at.scheme == "smtp" else partial(smtplib.SMTP_SSL, context=trusted)
+    with kind(at.hostname or "", at.port or 0, socket.gethostname(), timeout=SECONDS) as session:
+        session.ehlo()
+        if at.scheme == "smtp" and session.has_extn("starttls"):
+            session.starttls(context=trusted)
         if at.username:
             if not isinstance(session.sock, ssl.SSLSocket):
                 raise OSError(None, "it offers no TLS, and a password is sent under TLS only")
             session.login(unquote(at.username), unquote(at.password or ""))
         session.send_message(letter)
-
-
-def _open_session(scheme: str, host: str, port: int) -> smtplib.SMTP:
-    own_name, trusted = socket.gethostname(), ssl.create_default_context()
-    if scheme == "smtps":
-        return smtplib.SMTP_SSL(host, port, own_name, timeout=SECONDS, context=trusted)
-    if scheme != "smtp":
-        raise OSError(None, "it is neither smtp nor smtps")
-    session = smtplib.SMTP(host, port, own_name, timeout=SECONDS)
-    session.ehlo()
-    if session.has_extn("starttls"):
-        session.starttls(context=trusted)
-    return session

@@ -1,3 +1,3 @@
-"""What a deployment needs from time to time: back up, restore, upgrade, rotate secrets, clean up."""
+"""What a deployment needs from time to time: backup, restore, upgrade, rotation of secrets, clean-up."""
 
 from __future__ import annotations

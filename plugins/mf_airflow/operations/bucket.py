@@ -9,9 +9,9 @@ PROBE = ".ready"
 
 
 def make(client: Any, name: str) -> None:
-    """Make a bucket where there is none; raises what boto3 raises where it cannot be used yet.
+    """Make a bucket if there is none; raises boto3's errors if it cannot be used yet.
 
-    SeaweedFS, after a start, takes new objects before it finds those that it had: one from before tells.
+    After a start, SeaweedFS takes new objects before it finds those that it had: an older one shows when it does.
     """
     known = client.exceptions
     with contextlib.suppress(known.BucketAlreadyOwnedByYou, known.BucketAlreadyExists):

@@ -1,4 +1,4 @@
-"""Run a command line of ours, so that an error is one sentence and the exit code that belongs to it."""
+"""Run a command line of ours, so that an error becomes one sentence and an exit code."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import typer
 from mf_airflow.embedded.environment import USER
 from mf_airflow.operations import bucket, commands
 from mftasks import settings
-from mftasks.errors import InvalidPlan, MfError, StoreUnavailable
+from mftasks.errors import InvalidPlan, MfError, StoreUnavailable, quote
 from mftasks.store import s3_client
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def init(
     admin_password_file: Annotated[Path, typer.Option(help="What the first user logs in with.")],
     trainings_at_once: Annotated[int, typer.Option(min=1, help="Slots of the pool `gpu`.")] = 3,
 ) -> None:
-    """Make or mend Airflow's tables, its first user, and the pool of trainings.
+    """Make or upgrade Airflow's tables, its first user, and the pool of trainings.
 
-    A user who is there keeps the password that he has.
+    A user who is there already keeps the password.
     """
     from mf_airflow.embedded.prepare import airflow
 
@@ -50,22 +50,22 @@ def init(
 
 
 @app.command("bucket")
-def of_store() -> None:
-    """Make the bucket of MF_STORE where there is none, and wait until it takes and gives objects."""
+def make_store_bucket() -> None:
+    """Make the bucket of MF_STORE if there is none, and wait until it takes and gives objects."""
     own = settings.read()
     parts = urlsplit(own.store)
     if parts.scheme != "s3":
         raise InvalidPlan(
-            f"MF_STORE is {own.store!r}, which has no bucket; name s3://bucket/prefix"
+            f"MF_STORE is {quote(own.store)}, which has no bucket; name s3://bucket/prefix"
         )
     make_bucket(parts.netloc, own.s3_endpoint)
     typer.echo(f"bucket {parts.netloc} is there")
 
 
 def make_bucket(name: str, endpoint: str | None, *, seconds: float = STORE_SECONDS) -> None:
-    """Make a bucket where there is none; raises `StoreUnavailable` after `seconds`.
+    """Make a bucket if there is none; raises `StoreUnavailable` after `seconds`.
 
-    Raises `InvalidPlan` at once where the keys or the name are refused.
+    Raises `InvalidPlan` at once if the keys or the name are refused.
     """
     client = s3_client.client(endpoint, patient=False)
     tries = tenacity.Retrying(
@@ -83,12 +83,12 @@ def _make(client: Any, name: str) -> None:
     try:
         bucket.make(client, name)
     except ClientError as error:
-        raise _translated(error, name) from error
+        raise _translate(error, name) from error
     except BotoCoreError as error:
         raise StoreUnavailable(f"bucket {name!r}: {error}") from error
 
 
-def _translated(error: ClientError, name: str) -> MfError:
+def _translate(error: ClientError, name: str) -> MfError:
     if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
         return InvalidPlan(f"bucket {name!r} cannot be made: {error}")
     return StoreUnavailable(f"bucket {name!r}: {error}")

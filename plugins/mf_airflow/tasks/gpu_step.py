@@ -183,7 +183,8 @@ class GpuStepOperator(BaseOperator):
         if code == SIGNALLED + signal.SIGKILL and starved:
             return f"{name} was killed for lack of memory{monitor.held()}; {memory.ADVICE}"
         killer = signal.Signals(code - SIGNALLED).name
-        return f"{name} was killed ({killer}){monitor.reached()}; the next try resumes from the last checkpoint"
+        goes_on = "resumes from the last checkpoint" if self.step == "train" else "starts over"
+        return f"{name} was killed ({killer}){monitor.reached()}; the next try {goes_on}"
 
 
 def _reschedule(monitor: Monitor) -> NoReturn:

@@ -35,7 +35,7 @@ for run in {RUNS!r}:
 
 @dataclass(frozen=True)
 class Database:
-    """Hold one database, the user who owns it, and how Airflow is told of it."""
+    """One database, the user who owns it, and the variables by which Airflow uses it."""
 
     port: int
     name: str
@@ -59,7 +59,7 @@ class Database:
         return psycopg2.connect(self.url.replace("+psycopg2", ""))
 
     def run(self, *command: str, **variables: str) -> tuple[int, str]:
-        """Run a Python module as in this deployment; return its exit code and what it said."""
+        """Run a Python module as in this deployment; return its exit code and its output."""
         own = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.url}
         ended = subprocess.run(
             [sys.executable, *command],
@@ -76,37 +76,37 @@ class Database:
 
     def connection(self, fernet_key: str) -> str | None:
         """Return the URI of the stored connection as Airflow reads it with this key alone."""
-        code, said = self.run(
+        code, output = self.run(
             *("-m", "airflow", "connections", "get", "films", "--output", "json"),
             AIRFLOW__CORE__FERNET_KEY=fernet_key,
         )
         if code != 0:
             return None
-        [found] = json.loads(said[said.index("[{") :])
+        [found] = json.loads(output[output.index("[{") :])
         return found["get_uri"].replace("postgres://", "postgresql://")
 
     def operate(self, *command: str, **variables: str) -> str:
-        """Run an operation that must succeed; return what it said."""
-        code, said = self.run("-m", "mf_airflow.operations", *command, **variables)
-        assert code == 0, said
-        return said
+        """Run an operation that must succeed; return its output."""
+        code, output = self.run("-m", "mf_airflow.operations", *command, **variables)
+        assert code == 0, output
+        return output
 
 
 class Deployments:
-    """Make databases that are as the first one was when all had been prepared."""
+    """A PostgreSQL server that gives copies of a database in which Airflow was prepared."""
 
     def __init__(self, server: servers.PostgresServer, variables: dict[str, str]) -> None:
         self.fernet_key = variables["AIRFLOW__CORE__FERNET_KEY"]
         self._first = Database(server.port, "postgres", server.password, variables)
         self._template = self.empty("prepared")
-        code, said = self._template.run("-c", PREPARE)
-        assert code == 0, said
+        code, output = self._template.run("-c", PREPARE)
+        assert code == 0, output
 
     def empty(self, name: str = "") -> Database:
-        return self._made(name or _new(), "")
+        return self._create(name or _draw_name(), "")
 
     def copy(self, name: str = "") -> Database:
-        return self._made(name or _new(), "TEMPLATE prepared")
+        return self._create(name or _draw_name(), "TEMPLATE prepared")
 
     def drop(self, database: Database) -> None:
         self._do(f"DROP DATABASE {database.name} WITH (FORCE)")
@@ -117,7 +117,7 @@ class Deployments:
         made = self.copy(user)
         return Database(made.port, made.name, password, made.variables, user)
 
-    def _made(self, name: str, how: str) -> Database:
+    def _create(self, name: str, how: str) -> Database:
         self._do(f"CREATE DATABASE {name} {how}")
         return Database(self._first.port, name, self._first.password, self._first.variables)
 
@@ -127,13 +127,13 @@ class Deployments:
             connection.cursor().execute(statement)
 
 
-def _new() -> str:
+def _draw_name() -> str:
     return f"database_{uuid.uuid4().hex}"
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Deployments]:
-    """Run PostgreSQL with a database that Airflow made, in which are a connection and two runs."""
+    """Run PostgreSQL with a database of Airflow's that holds a connection and two runs."""
     home = folder / "airflow"
     home.mkdir()
     own = environment.Secrets(

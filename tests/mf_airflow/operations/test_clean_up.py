@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from mf_airflow.operations import __main__ as operations
+from mf_airflow.operations.logs import remove_logs
 from mftasks.errors import MfError
 from tests.finished_run import published_run
 from tests.mf_airflow.operations.deployment import Deployments
@@ -30,7 +32,7 @@ def test_one_command_removes_old_records_logs_runs_and_data(
     logs = tmp_path / "logs"
     for path in (logs / "run_id=old/attempt=1.log", logs / "run_id=new/attempt=1.log"):
         path.parent.mkdir(parents=True)
-        path.write_text("said\n")
+        path.write_text("a line\n")
     for path in (tmp_path / "store/runs/dead/plan.json", *logs.rglob("run_id=old*/**")):
         _age(path)
     _age(logs / "run_id=old/attempt=1.log")
@@ -41,9 +43,9 @@ def test_one_command_removes_old_records_logs_runs_and_data(
     }
     before = workspace.store.list("")
 
-    said = database.operate("clean-up", "--days", "90", "--dry-run", **variables)
-    assert "runs/dead: 1 objects" in said
-    assert "would remove: 1 logs" in said
+    output = database.operate("clean-up", "--days", "90", "--dry-run", **variables)
+    assert "runs/dead: 1 objects" in output
+    assert "would remove: 1 logs" in output
     assert workspace.store.list("") == before
     assert database.runs() == ["kept", "old"]
     assert (logs / "run_id=old/attempt=1.log").exists()
@@ -73,12 +75,28 @@ def test_logs_that_are_written_to_stay_and_so_do_folders_that_are_new(tmp_path: 
     (tmp_path / "new").mkdir()
     before = datetime.now(UTC) - timedelta(days=90)
 
-    assert operations._remove_logs(tmp_path, before, dry_run=True) == (3, 15)
-    assert operations._remove_logs(tmp_path, before, dry_run=False) == (3, 15)
-    assert operations._remove_logs(tmp_path, before, dry_run=False) == (0, 0)
+    assert remove_logs(tmp_path, before, dry_run=True) == (3, 15)
+    assert remove_logs(tmp_path, before, dry_run=False) == (3, 15)
+    assert remove_logs(tmp_path, before, dry_run=False) == (0, 0)
     assert (tmp_path / "a/new.log").exists()
     assert (tmp_path / "new").exists()
-    assert operations._remove_logs(tmp_path / "nowhere", before, dry_run=False) == (0, 0)
+    assert remove_logs(tmp_path / "nowhere", before, dry_run=False) == (0, 0)
+
+
+def test_logs_and_folders_that_vanish_meanwhile_stop_nothing(tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / f"run_id={number}").mkdir()
+        (tmp_path / f"run_id={number}/attempt=1.log").touch()
+    before = datetime.now(UTC) + timedelta(days=1)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(remove_logs, tmp_path, before, dry_run=False) for _ in range(2)]
+    assert max(one.result()[0] for one in both) == 1000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_gone_when_it_is_looked_at_is_passed_over() -> None:
+    own = Path("/proc/self/fd")  # lists the file descriptor by which it is listed
+    assert remove_logs(own, datetime.now(UTC) + timedelta(days=1), dry_run=True)[0] > 0
 
 
 def test_a_command_that_fails_ends_the_operation(capfd: pytest.CaptureFixture[str]) -> None:

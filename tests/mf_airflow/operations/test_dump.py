@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,31 +19,30 @@ def test_a_database_that_does_not_answer_is_named_without_its_password() -> None
         dump.is_empty("sqlite:///x.db")
 
 
-@pytest.mark.parametrize(
-    ("there", "chosen"),
-    [
-        ({}, None),
-        ({"a": 15}, None),
-        ({"a": 15, "b": 16}, "b"),
-        ({"a": 18, "b": 17, "c": 15}, "b"),
-    ],
-)
-def test_the_tool_that_fits_the_server_best_is_taken(
-    target: Database,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    there: dict[str, int],
-    chosen: str | None,
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a pg_dump, the first one on PATH, that fails as that of an older PostgreSQL does."""
+    program = tmp_path / "bin/pg_dump"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'aborting because of server version mismatch' >&2; exit 1")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return program
+
+
+def test_the_wheels_program_is_taken_whatever_else_is_installed(
+    target: Database, stand_in: Path, tmp_path: Path
 ) -> None:
-    for name, version in there.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "pg_dump").write_text(
-            f"#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}.3'"
-        )
-        (tmp_path / name / "pg_dump").chmod(0o755)
-    monkeypatch.setattr(dump, "_folders", lambda: [str(tmp_path / name) for name in there])
-    if chosen:
-        assert dump._tool(target.url, "pg_dump") == str(tmp_path / chosen / "pg_dump")
-    else:
-        with pytest.raises(InvalidPlan, match=r"pg_dump .*PostgreSQL 16.* install"):
-            dump._tool(target.url, "pg_dump")
+    dump.dump(target.url, tmp_path / "dump")
+    assert (tmp_path / "dump").read_bytes().startswith(b"PGDMP")
+
+
+def test_without_the_wheel_the_program_on_path_is_taken_and_its_error_shown(
+    target: Database, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(dump.DatabaseFailed, match="pg_dump failed: aborting because of server"):
+        dump.dump(target.url, tmp_path / "dump")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InvalidPlan, match="pg_dump is not there; install"):
+        dump.dump(target.url, tmp_path / "dump")

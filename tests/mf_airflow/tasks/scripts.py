@@ -16,8 +16,8 @@ class Scripted(GpuStepOperator):
         return [sys.executable, "-c", self.script]
 
 
-def scripted(script: str) -> Scripted:
-    operator = Scripted(task_id="train_mlp", step="train", run_id="try-1", network="mlp")
+def scripted(script: str, step: str = "train") -> Scripted:
+    operator = Scripted(task_id=f"{step}_mlp", step=step, run_id="try-1", network="mlp")
     operator.script = script
     return operator
 

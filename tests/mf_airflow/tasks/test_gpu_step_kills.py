@@ -29,6 +29,12 @@ def test_a_training_that_was_killed_is_named_with_the_epoch_that_it_had_reached(
     )
 
 
+def test_an_evaluation_that_was_killed_has_no_checkpoint_to_resume_from() -> None:
+    with pytest.raises(AirflowException) as caught:
+        execute(scripted("import os; os.kill(os.getpid(), 9)", "evaluate"))
+    assert str(caught.value) == "evaluate mlp was killed (SIGKILL); the next try starts over"
+
+
 EPOCH = (
     '{"epoch":8,"train_rmse":0.9,"valid_rmse":0.9,"learning_rate":0.1,"seconds":8,'
     '"ratings_per_second":100}'
