@@ -47,7 +47,7 @@ _FOREIGN = {  # how the first line of what is often taken for CSV begins, decode
     "[^,]*;[^,]*;": "semicolons separate its columns; expected commas",
     "[^,]*\t[^,]*\t": "tabs separate its columns; expected commas",
 }
-_NO_LINES = "a line is longer than 100 kB, or a quotation mark is not closed in its line"
+_NO_LINES = "a line is too long for a rating, or a quotation mark is not closed in its line"
 _MOST_NAMES = 10
 
 Columns = dict[str, Any]
@@ -242,6 +242,8 @@ def _explain(error: Exception, names: Sequence[str]) -> InvalidDataset:
         found = (row and row.group(2)) or text
         return InvalidDataset(f"{line}: {found[:LONGEST]}; expected the columns {wanted}")
     value = re.search(r"invalid value '(.*)'", text, re.DOTALL)
+    if value and "\n" in value.group(1):
+        return InvalidDataset(f"{line}: {_NO_LINES}; expected one rating per line")
     what = quote(value.group(1)) if value else text[:LONGEST]
     if column not in _EXPECTED:
         return InvalidDataset(f"{line}, {column}: {what}; expected '::' alone")
