@@ -44,9 +44,7 @@ SetOption = Annotated[
 ]
 FromOption = Annotated[
     str | None,
-    typer.Option(
-        "--from", help="A published run: a folder, or its id, Airflow's too; else the latest."
-    ),
+    typer.Option("--from", help="A published run: a folder or id, Airflow's too; else the latest."),
 ]
 DatasetOption = Annotated[
     str | None,
@@ -201,11 +199,9 @@ def prune(
     before = datetime.now(UTC) - timedelta(days=days)
     removed = retention.prune(_open_workspace(store), before, dry_run=dry_run)
     for one in removed:
-        size = f"{len(one.objects)} objects, {one.n_bytes / 1e6:.1f} MB"
-        changed = f"last changed {one.modified:%Y-%m-%d}"
-        out.print(terminal.plain(f"{one.folder}: {size}, {changed}"), soft_wrap=True)
-    total = f"{sum(one.n_bytes for one in removed) / 1e6:.1f} MB"
-    out.print(f"{'would remove' if dry_run else 'removed'}: {len(removed)} folders, {total}")
+        out.print(terminal.plain(str(one)), soft_wrap=True)
+    total = f"{len(removed)} folders, {sum(one.n_bytes for one in removed) / 1e6:.1f} MB"
+    out.print(f"{'would remove' if dry_run else 'removed'}: {total}")
 
 
 def _open_published(source: str | None, dataset: str | None, store: str | None) -> Published:
@@ -224,10 +220,9 @@ def _open_published(source: str | None, dataset: str | None, store: str | None) 
 def _run_step(name: str, store: str | None, *arguments: str) -> None:
     step = getattr(importlib.import_module(f"mftasks.steps.{name}"), name)
     workspace = _open_workspace(store)
-    mode = workspace.settings.progress
-    with progress.reporter(mode) as on_tick:
+    with progress.reporter(workspace.settings.progress) as on_tick:
         record = step(workspace, *arguments, on_tick=on_tick)
-    if mode != "json":
+    if workspace.settings.progress != "json":
         _print_record(record)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from tests.web import Web
 gc.disable()  # until all is imported
 # First, so that none of them is left alone in the end.
 LONGEST = ("deployment", "integration", "operations", "monitoring", "browser")
+
+
+def pytest_configure() -> None:
+    """Let a command under test be stopped by Ctrl+C, although `make test &` and CI ignore that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

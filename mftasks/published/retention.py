@@ -47,6 +47,10 @@ class Removal(NamedTuple):
     objects: Sequence[Stored]
     pointers: Sequence[str] = ()
 
+    def __str__(self) -> str:
+        size = f"{len(self.objects)} objects, {self.n_bytes / 1e6:.1f} MB"
+        return f"{self.folder}: {size}, last changed {self.modified:%Y-%m-%d}"
+
     @property
     def n_bytes(self) -> int:
         return sum(stored.n_bytes for stored in self.objects)
