@@ -33,8 +33,15 @@ class Command(NamedTuple):
 
     def wait_until(self, condition: Callable[[], Any], seconds: float = 120) -> None:
         """Wait for a condition, as long as the command runs."""
-        wait(lambda: self.process.poll() is not None or condition(), seconds, self.read)
-        assert condition(), self.read()
+        held = False
+
+        def look() -> bool:
+            nonlocal held
+            held = held or bool(condition())  # it may hold for a moment only
+            return held or self.process.poll() is not None
+
+        wait(look, seconds, self.read)
+        assert held, self.read()
 
     def find_family(self) -> dict[int, str]:
         """Return the command lines of the living processes that descend from it, by process id."""
