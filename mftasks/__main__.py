@@ -234,7 +234,7 @@ def _open_workspace(store: str | None) -> Workspace:
 def _print_record(record: Any) -> None:
     import msgspec
 
-    out.print_json(terminal.printable(msgspec.json.encode(record).decode()))
+    out.print(terminal.json(msgspec.json.encode(record)), soft_wrap=True)
 
 
 class _Stopped(BaseException):

@@ -10,7 +10,9 @@ import logging
 import re
 import sys
 
+import msgspec
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 from rich.logging import RichHandler
 from rich.text import Text
 
@@ -35,6 +37,12 @@ def printable(text: str) -> str:
 def plain(value: object) -> Text:
     """Return a value from data as one line that rich shows as it is."""
     return Text(printable(str(value)).replace("\n", r"\n").replace("\t", r"\t"))
+
+
+def json(data: bytes) -> Text:
+    r"""Return JSON, indented and coloured, with control characters as its own escapes, `\u001b`."""
+    text = msgspec.json.format(data, indent=2).decode()
+    return JSONHighlighter()(_CONTROL.sub(lambda found: rf"\u{ord(found.group()):04x}", text))
 
 
 def print_error(message: str) -> None:

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from mftasks.errors import ChecksumMismatch, InvalidDataset
+from mftasks.errors import ChecksumMismatch, InvalidDataset, quote
 
 MAX_BYTES = 8 << 30
 MAX_RATIO = 200
@@ -42,7 +42,7 @@ def _extract(opened: zipfile.ZipFile, name: str, folder: Path) -> Path:
     """Write one member; zipfile itself reads no more bytes than the member announces."""
     archive = Path(opened.filename or "").name
     if name not in opened.namelist():
-        held = ", ".join(opened.namelist()[:10])
+        held = ", ".join(map(quote, opened.namelist()[:10]))
         raise InvalidDataset(f"{archive} has no {name}; it holds {held or 'nothing'}")
     info = opened.getinfo(name)
     bound = min(MAX_BYTES, MAX_RATIO * info.compress_size)

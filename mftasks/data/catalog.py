@@ -125,6 +125,11 @@ def check(dataset: str) -> None:
         find(dataset)
         return
     uri = uris.parse(dataset)
+    if (hidden := uris.hide_password(dataset)) != dataset:
+        raise UnknownDataset(
+            f"data set {quote(hidden)} was given with a user or a password, which would be stored with "
+            "the run; the keys of S3 belong in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     if uri.scheme == "file" and uri.host not in ("", "localhost"):
         raise UnknownDataset(
             f"data set {quote(dataset)} lies on the host {quote(uri.host)}, but only the worker's own "
@@ -146,10 +151,14 @@ def identify(dataset: str) -> str:
     """Return the identity of a data set: its name in the catalogue, or one made from its URI.
 
     That of a URI is its file's stem and 8 hex digits of the URI's sha256, `ratings-3f1c2a9b`: two
-    files of one name are two data sets. Records, metrics, the index and retention all use it.
+    files of one name are two data sets, and one file is one however its URI is spelt. Records,
+    metrics, the index and retention all use it.
     """
     if not is_uri(dataset):
         return dataset
     stem = unquote(dataset).rpartition("/")[2].rpartition(".")[0]
     slug = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:MAX_STEM].strip("-")
-    return f"{slug or 'ratings'}-{hashlib.sha256(dataset.encode()).hexdigest()[:8]}"
+    uri = uris.parse(dataset)
+    host = "" if uri.host == "localhost" else uri.host
+    spelt = f"{uri.scheme}://{host}/{uri.path.removeprefix('/')}"
+    return f"{slug or 'ratings'}-{hashlib.sha256(spelt.encode()).hexdigest()[:8]}"

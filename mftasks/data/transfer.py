@@ -43,7 +43,13 @@ def fetch(url: str, path: Path, on_tick: OnTick) -> None:
             _refuse_status(response)
             announced = int(response.headers.get("Content-Length", 0))
             _write(_read_all(response), path, announced, on_tick)
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
+    except httpx.InvalidURL as error:
+        # httpx repeats what follows the first colon, which may be a part of a password.
+        raise Refused(
+            f"{hide_password(url)} is no address; in a user or a password, write # as %23, / as %2F "
+            "and ? as %3F"
+        ) from error
+    except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
         raise Refused(f"{error}; http, https or file was expected") from error
     except httpx.HTTPError as error:
         raise SourceUnavailable(str(error) or type(error).__name__) from error

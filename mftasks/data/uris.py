@@ -24,8 +24,8 @@ def parse(uri: str) -> Uri:
     """Split a `file:` or `s3:` URI."""
     scheme, _, rest = uri.partition("://")
     host, slash, path = rest.partition("/")
-    host = host.rpartition("@")[2]
-    return Uri(scheme.lower(), host, unquote(f"{slash}{path}") if scheme == "file" else path)
+    host, scheme = host.rpartition("@")[2], scheme.lower()
+    return Uri(scheme, host, unquote(f"{slash}{path}") if scheme == "file" else path)
 
 
 def hide_password(uri: str) -> str:

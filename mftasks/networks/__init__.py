@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 
-from mftasks.errors import BrokenNetwork, UnknownNetwork, did_you_mean, quote
+from mftasks.errors import LONGEST, BrokenNetwork, UnknownNetwork, did_you_mean, quote
 from mftasks.records import Scalar, SplitConfig, TrainConfig
 
 NOTEBOOK: dict[str, Any] = {
@@ -89,7 +89,7 @@ def load(name: str) -> Network:
         network, imports_mxnet = _import(name)
         _check(name, network)
     except (Exception, SystemExit) as error:  # whatever a file does, the others must train
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {str(error)[:LONGEST]}"
         raise BrokenNetwork(f"network {name} cannot be used: {text}") from error
     if imports_mxnet:
         raise BrokenNetwork(

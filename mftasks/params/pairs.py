@@ -22,7 +22,9 @@ def parse(pairs: Iterable[str]) -> dict[str, Any]:
         for part in path:
             target = target.setdefault(part, {})
             if not isinstance(target, dict):
-                raise InvalidPlan(f"--set {quote(pair)}: {part!r} has a value of its own already")
+                raise InvalidPlan(
+                    f"--set {quote(pair)}: {quote(part)} has a value of its own already"
+                )
         if not equals:
             raise InvalidPlan(f"--set {quote(pair)} is not of the form key=value")
         target[last] = _decode(text)

@@ -24,8 +24,10 @@ def copy(workspace: Workspace, manifest: Manifest, folder: Path) -> Path:
     if _holds(folder, manifest):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    arriving = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    holder = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
+        arriving = holder / folder.name
+        arriving.mkdir()  # readable to whom the umask says, unlike its holder
         for file in manifest.files:
             path = arriving / keys.check(file.name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,10 +35,9 @@ def copy(workspace: Workspace, manifest: Manifest, folder: Path) -> Path:
             verify_file(path, file)
         data = workspace.store.get(keys.run(manifest.run_id, keys.MANIFEST))
         (arriving / keys.MANIFEST).write_bytes(data)
-        arriving.chmod(0o755)
         _put_in_place(arriving, folder)
     finally:
-        shutil.rmtree(arriving, ignore_errors=True)
+        shutil.rmtree(holder, ignore_errors=True)
     return folder
 
 

@@ -218,8 +218,12 @@ def _refuse_useless(
             f"{of}momentum {config.momentum} has no effect on optimizer {config.optimizer!r}; "
             "choose optimizer sgd"
         )
-    if asked.get("patience") and split.valid_fraction == 0:
-        raise InvalidPlan(
-            f"{of}patience {config.patience} has no effect without a validation part; "
-            "choose a valid_fraction above 0"
-        )
+    for name, effect in (
+        ("patience", asked.get("patience")),
+        ("keep", asked.get("keep") == "best"),
+    ):
+        if effect and split.valid_fraction == 0:
+            raise InvalidPlan(
+                f"{of}{name} {asked[name]} has no effect without a validation part; "
+                "choose a valid_fraction above 0"
+            )

@@ -74,11 +74,13 @@ class Cache:
             n_bytes -= size
 
     def _list_files(self) -> Iterator[tuple[float, int, Path]]:
-        for pattern in ("[0-9a-f][0-9a-f]/*", ".fetch-*/*", ".download-*/*"):
-            for path in self.folder.glob(pattern):
+        for pattern in ("[0-9a-f][0-9a-f]", ".fetch-*", ".download-*"):
+            for folder in self.folder.glob(pattern):
                 with contextlib.suppress(FileNotFoundError):  # another process may remove it
-                    status = path.stat()
-                    yield status.st_mtime, status.st_size, path
+                    for path in folder.iterdir():
+                        with contextlib.suppress(FileNotFoundError):
+                            status = path.stat()
+                            yield status.st_mtime, status.st_size, path
 
     @contextlib.contextmanager
     def _explain_errors(self) -> Iterator[None]:

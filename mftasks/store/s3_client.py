@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from mftasks.errors import InvalidPlan
@@ -24,6 +25,8 @@ def client(
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
+    # It reports where it found the keys, once per task.
+    logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
     connect_seconds, read_seconds, attempts = (5, 60, 5) if patient else (2, 10, 1)
     try:
         return boto3.session.Session().client(

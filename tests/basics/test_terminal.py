@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 
 import pytest
@@ -32,6 +33,13 @@ def test_text_from_data_is_shown_as_it_is(text: str) -> None:
     plain = shown(terminal.plain(text))
     kept = text.replace("\n", r"\n").encode("unicode_escape").decode().replace(r"\\n", r"\n")
     assert plain == f"{kept}\n"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_json_stays_json_and_moves_no_cursor(text: str) -> None:
+    printed = terminal.json(json.dumps({"name": text}, ensure_ascii=False).encode()).plain
+    assert json.loads(printed) == {"name": text}
+    assert terminal.printable(printed) == printed
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -69,7 +69,7 @@ def test_an_archive_that_lies_about_its_size_does_not_unpack_more(tmp_path: Path
 
 
 def test_a_missing_member_is_named_with_what_is_there(tmp_path: Path):
-    with pytest.raises(InvalidDataset, match=r"has no ml/a\.dat; it holds ml/b\.dat"):
+    with pytest.raises(InvalidDataset, match=r"has no ml/a\.dat; it holds 'ml/b\.dat'"):
         extract(tmp_path, zip_of({"ml/b.dat": b"b"}), "ml/a.dat")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from urllib.parse import unquote
 
 import pytest
 
@@ -35,6 +36,11 @@ def test_a_misspelt_name_is_refused_with_a_suggestion():
         ("file:///tmp/", "neither CSV nor Parquet; its name must end in .csv or .parquet"),
         ("file:///data/mine.xlsx", "neither CSV nor Parquet; its name must end in"),
         ("file://elsewhere/mine.csv", "on the host 'elsewhere', but only the worker's own files"),
+        (
+            "s3://me:hunter2@shop/a.csv",
+            "data set 's3://shop/a.csv' was given with a user or a password",
+        ),
+        ("file://me:hun#ter2@localhost/a.csv", "data set 'file://localhost/a.csv' was given with"),
     ],
 )
 def test_a_uri_that_cannot_be_of_ratings_is_refused(uri: str, message: str):
@@ -66,8 +72,15 @@ def test_files_and_objects_are_uris(dataset: str, uri: bool):
     ],
 )
 def test_a_uri_is_identified_by_its_stem_and_8_hex_digits_of_its_hash(uri: str, stem: str):
-    digits = hashlib.sha256(uri.encode()).hexdigest()[:8]
+    digits = hashlib.sha256(unquote(uri).encode()).hexdigest()[:8]
     assert catalog.identify(uri) == f"{stem}-{digits}"
+
+
+@pytest.mark.parametrize(
+    "uri", ["file://localhost/a%20b.csv", "FILE:///a b.csv", "file:///a%20b.csv", "file:///a b.csv"]
+)
+def test_a_file_is_one_data_set_however_its_uri_is_spelt(uri: str):
+    assert catalog.identify(uri) == catalog.identify("file:///a b.csv")
 
 
 def test_files_of_one_name_in_two_places_are_two_data_sets():

@@ -167,6 +167,21 @@ def test_a_password_of_a_mirror_is_used_and_never_shown(
     assert "p%40ss" not in seen
 
 
+@pytest.mark.parametrize("password", ["pa#hunter2", "pa/hunter2", "pa?hunter2", "pa:h#hunter2"])
+def test_no_part_of_a_password_that_spoils_the_address_is_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, password: str
+):
+    caplog.set_level(logging.DEBUG)
+    mirror = f"http://reader:{password}@127.0.0.1:9/zips"
+    with pytest.raises(
+        SourceUnavailable, match="MF_MOVIELENS_URL may name another place"
+    ) as caught:
+        fetch(sources.list_sources(catalog.find("ml-latest"), mirror), tmp_path)
+    seen = str(caught.value) + caplog.text
+    assert "'pa'" not in seen
+    assert "hunter2" not in seen
+
+
 def test_what_a_mirror_with_a_password_served_is_recorded_without_it(site: Web, tmp_path: Path):
     site.serve(ONE_KEY, WHOLE)
     secret = site.base.replace("http://", "http://reader:secret@")

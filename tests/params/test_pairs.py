@@ -21,3 +21,10 @@ def test_values_are_json_if_they_parse_as_such() -> None:
 def test_a_pair_that_is_none_is_refused(given: list[str]) -> None:
     with pytest.raises(InvalidPlan, match=r"--set"):
         pairs.parse(given)
+
+
+def test_a_message_shows_at_most_300_letters_of_a_pair() -> None:
+    long = "x" * 10_000
+    with pytest.raises(InvalidPlan) as refused:
+        pairs.parse([f"{long}=1", f"{long}.b=2"])
+    assert len(str(refused.value)) < 1_000

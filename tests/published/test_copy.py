@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -31,6 +32,18 @@ def test_a_copy_holds_every_file_and_predicts_the_same(
         published.open_run(finished).bundle().predict(3, np.arange(40)),
     )
     assert [path.name for path in folder.parent.iterdir()] == [RUN]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o077, 0o700)])
+def test_a_copy_is_readable_to_whom_the_umask_says(
+    finished: Workspace, manifest: Manifest, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        folder = published.copy(finished, manifest, tmp_path / RUN)
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == mode
 
 
 def test_copying_again_leaves_a_whole_copy_alone(

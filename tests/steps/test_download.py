@@ -134,14 +134,6 @@ def test_a_cache_that_cannot_be_written_is_explained(workspace: Workspace, tmp_p
         download(blocked, plan_run(blocked, "ml-latest"))
 
 
-def test_a_password_in_a_uri_is_not_recorded(workspace: Workspace, tmp_path: Path):
-    path = tmp_path / "mine.csv"
-    path.write_text("user_id,item_id,rating\n1,2,3\n")
-    uri = f"file://reader:secret@localhost{path}"
-    ref = download(workspace, plan_run(workspace, uri))
-    assert ref.source == f"file://localhost{path}"
-
-
 def test_a_file_outside_the_allowed_folders_is_refused(workspace: Workspace, tmp_path: Path):
     path = tmp_path / "mine.csv"
     path.write_text("user_id,item_id,rating\n1,2,3\n")

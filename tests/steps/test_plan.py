@@ -171,6 +171,7 @@ def test_a_moment_is_the_same_however_it_is_spelt(spelt: str) -> None:
         ({"overrides": {"mlp": {"momentum": 0.9}}}, "network mlp: momentum 0.9 has no effect"),
         ({"valid_fraction": 0, "patience": 3}, "patience 3 has no effect without a validation"),
         ({"preset": "notebook", "patience": 3}, "patience 3 has no effect without a validation"),
+        ({"preset": "notebook", "keep": "best"}, "keep best has no effect without a validation"),
         ({"learning_rate": float("inf")}, "learning_rate cannot be inf: .* above 0 to 10"),
         ({"learning_rate": float("nan")}, "learning_rate cannot be nan"),
         ({"learning_rate": 1e308}, "learning_rate cannot be"),
@@ -229,3 +230,10 @@ def test_a_data_set_that_cannot_be_ratings_is_refused_before_anything_runs(
 )
 def test_a_uri_of_ratings_is_accepted(dataset: str) -> None:
     assert resolve("r", {"dataset": dataset}).dataset == dataset
+
+
+def test_a_password_in_a_uri_is_neither_stored_nor_shown(workspace: Workspace) -> None:
+    with pytest.raises(UnknownDataset) as refused:
+        plan(workspace, "a", {"dataset": "file://reader:secret@localhost/mine.csv"})
+    assert "secret" not in str(refused.value)
+    assert list(workspace.store.list("")) == []

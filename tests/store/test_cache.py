@@ -59,3 +59,21 @@ def test_a_copy_of_another_size_is_not_trusted(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"half")
     assert cache.find("ab12", 8) is None
+
+
+@pytest.mark.parametrize("look", ["listdir", "scandir"])
+def test_a_folder_of_another_process_that_vanishes_meanwhile_is_passed_over(
+    small: Workspace, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    left = small.cache.folder / ".fetch-other"
+    real = getattr(os, look)
+
+    def look_late(folder: object = ".") -> object:
+        if str(folder) == str(left):
+            left.rmdir()
+        return real(folder)
+
+    put_copy(small, "a", unused_hours=9)
+    left.mkdir()
+    monkeypatch.setattr(os, look, look_late)
+    assert put_copy(small, "b", unused_hours=8).exists()

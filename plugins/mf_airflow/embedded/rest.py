@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from mftasks.errors import InvalidPlan, MfError
+from mftasks.errors import LONGEST, InvalidPlan, MfError
 from mftasks.progress import Tick
 
 DAG = "movielens_mf"
@@ -85,7 +85,7 @@ class Airflow:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
         answer = self._client.post(f"/api/v2/dags/{DAG}/dagRuns", json=body)
         if answer.status_code == httpx.codes.BAD_REQUEST:
-            raise InvalidPlan(str(answer.json().get("detail", answer.text)))
+            raise InvalidPlan(str(answer.json().get("detail", answer.text))[:LONGEST])
         _read_answer(answer)
 
     def run_state(self, run_id: str) -> str:

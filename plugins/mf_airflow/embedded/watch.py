@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import httpx
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from mf_airflow.embedded.rest import ENDED
-from mftasks import progress
+from mftasks import progress, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,5 +124,5 @@ class _Lines:
 
 
 def describe(tick: Tick) -> str:
-    """Return the progress that a tick reports, without the name of the work."""
-    return progress.describe(tick).partition(": ")[2]
+    """Return the progress that a tick reports, without the name of the work, for rich to show as it is."""
+    return escape(terminal.printable(progress.describe(tick).partition(": ")[2]))

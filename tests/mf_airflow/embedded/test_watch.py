@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from rich.console import Console
 
 from mf_airflow.embedded import watch
@@ -45,6 +46,14 @@ def test_a_log_has_one_line_a_change() -> None:
         ["train_mlp", "epoch", "1", "of", "5,"],
         ["train_mlp", "epoch", "2", "of", "5,"],
     ]
+
+
+def test_what_a_tick_holds_is_no_markup() -> None:
+    log = Console(file=io.StringIO(), width=140)
+    hostile = msgspec.structs.replace(tick(1), device="[red]cpu[/x]\x9b")
+    with watch._display(log) as display:
+        display.show([task("train_mlp", "running")], {"train_mlp": hostile})
+    assert r"on [red]cpu[/x]\x9b" in log.file.getvalue()
 
 
 def test_a_terminal_gets_one_row_a_task() -> None:
