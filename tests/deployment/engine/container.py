@@ -178,7 +178,9 @@ class Container:
     def begin(self, command: list[str]) -> subprocess.Popen[str]:
         """Begin a command inside, as its user, with its variables."""
         pid = str(self.init)
-        enter = ["nsenter", "--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid"]
+        # The root, too: that of the mounts is another one if the tests themselves run in a chroot.
+        enter = ["nsenter", "--target", pid]
+        enter += ["--mount", "--root", "--uts", "--ipc", "--net", "--pid"]
         inside = f'cd {self.service.working_dir} && exec "$@"'
         return subprocess.Popen(
             [*enter, "--", *self._sandbox.drop_rights(), "sh", "-c", inside, "sh", *command],
