@@ -179,8 +179,8 @@ class Container:
         """Begin a command inside, as its user, with its variables."""
         pid = str(self.init)
         # The root, too: that of the mounts is another one if the tests themselves run in a chroot.
-        enter = ["nsenter", "--target", pid]
-        enter += ["--mount", "--root", "--uts", "--ipc", "--net", "--pid"]
+        enter = ["nsenter", "--target", pid, "--root", "--wd"]
+        enter += ["--mount", "--uts", "--ipc", "--net", "--pid"]
         inside = f'cd {self.service.working_dir} && exec "$@"'
         return subprocess.Popen(
             [*enter, "--", *self._sandbox.drop_rights(), "sh", "-c", inside, "sh", *command],

@@ -29,5 +29,5 @@ def full(container: Container, folder: str) -> Iterator[Path]:
 
 def _inside(container: Container, *command: str) -> None:
     """Run a command as root, who may mount, where a container sees its files."""
-    enter = ["nsenter", "--target", str(container.init), "--mount", "--root", "--pid"]
+    enter = ["nsenter", "--target", str(container.init), "--mount", "--root", "--wd", "--pid"]
     subprocess.run([*enter, *command], check=True)
