@@ -121,7 +121,11 @@ def test_what_is_missing_survives_reading(tmp_path: Path):
         ("csv", "user_id;item_id;rating\n1;2;3\n", "semicolons separate its columns"),
         ("csv", "user_id\titem_id\trating\n1\t2\t3\n", "tabs separate its columns"),
         ("csv", "user_id,item_id\n".encode("utf-16"), "it is in UTF-16; store it as UTF-8"),
-        ("csv", gzip.compress(b"user_id,item_id\n", mtime=0), "it is compressed with gzip; unpack it"),
+        (
+            "csv",
+            gzip.compress(b"user_id,item_id\n", mtime=0),
+            "it is compressed with gzip; unpack it",
+        ),
         ("csv", "user_id,item_id,rating\n" + "1" * 10**7, "a line is too long for a rating"),
         ("csv", "1" * 10**7, "a line is too long for a rating"),
         (
