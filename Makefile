@@ -16,7 +16,7 @@ PY := .venv/bin/python
 BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 STACK := $(PY) -m mf_airflow.embedded
 
-.PHONY: run up down test quick check test-bare fix bench chaos pictures lock audit help install install-dev install-test env test-images
+.PHONY: run up down test quick check test-bare fix bench chaos pictures lock audit help install install-dev install-test env test-images test-files
 
 run: install ## Retrain once, end to end, on an embedded stack; CONF='{…}' passes parameters
 	@exec $(STACK) run --conf "$$CONF"
@@ -46,8 +46,9 @@ fix: install-dev ## Correct formatting and imports
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-bench: install ## Measure the trainer against the notebook's loop; writes output/bench.json
+bench: install ## Measure training against the notebook's loop, and reading against pandas; writes output/bench*.json
 	@$(PY) -m benchmarks
+	@$(PY) -m benchmarks.reading
 
 chaos: install-dev ## Inject faults into docker-compose.yaml at work, without Docker, as root, and write the tables of their effects; 30 min
 	@MF_WRITE_TABLE=docs/when-something-fails.md $(PY) -m pytest -m "" tests/deployment/faults
@@ -75,6 +76,9 @@ install-test:
 
 env: ## Write .env and the secrets that docker-compose.yaml runs on; once
 	@tools/env
+
+test-files: install-test ## Damage 10,000 files of ratings, and read each right or refuse it
+	@$(PY) -m pytest -m slow tests/reading
 
 test-images: install-dev ## Build the images by Buildah, without Docker, as root, and try what is in them; downloads 3 GB; 10 min
 	@tools/debian images

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.table import Table
 
 from mftasks import errors, progress, settings, terminal
+from mftasks.data import uris
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
 
@@ -48,12 +48,14 @@ FromOption = Annotated[
 ]
 DatasetOption = Annotated[
     str | None,
-    typer.Option("--dataset", help="A data set by its name or URI, if the store holds several."),
+    typer.Option(
+        "--dataset",
+        help="A data set by its name, path or URI, if the store holds several.",
+        callback=lambda given: given and uris.complete(given, Path.cwd()),
+    ),
 ]
 UserOption = Annotated[str, typer.Option(help="The user's id.")]
 ChosenOption = Annotated[str | None, typer.Option("--network", help="Else the best one.")]
-
-LATEST = Path("output/latest")
 
 
 def main() -> None:
@@ -104,6 +106,24 @@ def show_parameters() -> None:
     out.print(choices.write_markdown(), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(help="A path or URI of ratings of your own.")],
+    given: SetOption = None,
+) -> None:
+    """Show how a file of ratings is understood, what is odd about it, and what reads it."""
+    from mftasks import inspection
+    from mftasks.inspection import page
+    from mftasks.params import pairs, parse
+
+    chosen = parse(pairs.complete({**pairs.parse(given or []), "dataset": file}))
+    found = settings.read()
+    with progress.reporter(found.progress) as on_tick:
+        seen = inspection.inspect(chosen.general.dataset, chosen.reading, found, on_tick)
+    out.print(page.show(seen))
+    out.print(page.show_command(seen), soft_wrap=True)
+
+
 def _add_step(name: str, about: str) -> None:
     """Add the subcommand of a step on a run."""
 
@@ -139,16 +159,9 @@ def predict(
     store: StoreOption = None,
 ) -> None:
     """Predict the rating that a user would give to an item."""
-    from mftasks.published import unknown
+    from mftasks.published import answers
 
-    run = _open_published(source, dataset, store)
-    bundle = run.bundle(network)
-    titles = run.titles()
-    for one, rating in zip(item, bundle.predict(user, item), strict=True):
-        fallback = unknown.explain(bundle, user=user, item=one)
-        by = f"no prediction by {bundle.header.network}" if fallback else bundle.header.network
-        source_of = f"({by}, {run.manifest.run_id}{fallback and ': '}{fallback})"
-        line = f"{rating:.2f}  {titles.get(one, f'item {one}')}  {source_of}"
+    for line in answers.predict(_open_published(source, dataset, store), network, user, item):
         out.print(terminal.plain(line), soft_wrap=True)
 
 
@@ -162,19 +175,9 @@ def recommend(
     store: StoreOption = None,
 ) -> None:
     """List the items, not yet rated, that a user would rate highest."""
-    from mftasks.published import unknown
+    from mftasks.published import answers
 
-    run = _open_published(source, dataset, store)
-    bundle = run.bundle(network)
-    titles = run.titles()
-    if fallback := unknown.explain(bundle, user=user):
-        out.print(terminal.plain(f"{fallback}: these are the best items for everybody"))
-    title = terminal.plain(f"user {user}, by {bundle.header.network}, {run.manifest.run_id}")
-    table = Table("rating", "item", "title", title=title)
-    for item, rating in bundle.recommend(user, top, exclude=run.rated_by(user)):
-        cells = (f"{rating:.2f}", str(item), titles.get(str(item), ""))
-        table.add_row(*map(terminal.plain, cells))
-    out.print(table)
+    out.print(answers.recommend(_open_published(source, dataset, store), network, user, top))
 
 
 @app.command("runs")
@@ -205,16 +208,10 @@ def prune(
 
 
 def _open_published(source: str | None, dataset: str | None, store: str | None) -> Published:
-    """Open a published run: the folder or run id given, else the latest at hand."""
     from mftasks import published
 
-    if source and Path(source).is_dir():
-        return published.open_folder(Path(source))
-    if not (source or store or os.environ.get("MF_STORE")) and LATEST.is_dir():
-        latest = published.open_folder(LATEST)
-        if latest.is_on(dataset):
-            return latest
-    return published.open_run(_open_workspace(store), source, dataset=dataset)
+    is_named = bool(store or os.environ.get("MF_STORE"))
+    return published.open_any(_open_workspace(store), source, dataset, copies=not is_named)
 
 
 def _run_step(name: str, store: str | None, *arguments: str) -> None:

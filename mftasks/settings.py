@@ -6,6 +6,9 @@ MF_CACHE               folder for verified copies of blobs; losing it costs time
 MF_CACHE_BYTES         most that MF_CACHE holds; copies that were used longest ago are removed first
 MF_MOVIELENS_URL       base of the MovieLens zips: http, https or file
 MF_DATA_ROOTS          folders, colons between them, that file:// data sets must lie in; any by default
+MF_DATA_HOSTS          hosts, commas between them, that http data sets may be read from; public ones by default,
+                       any with *
+MF_DATA_BYTES          most that a data set of the user's own may hold
 MF_CHECKPOINT_SECONDS  least time between two checkpoints of a training
 MF_CPU_SLOTS           trainings at once on this host's CPU; its cores by default, three at least
 MF_DEVICE_WAIT_SECONDS how long a training waits for a device that others hold; without limit by default
@@ -37,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: AtLeastOne = 10 << 30
     movielens_url: str = "https://files.grouplens.org/datasets/movielens"
     data_roots: str = ""
+    data_hosts: str = ""
+    data_bytes: AtLeastOne = 32 << 30
     checkpoint_seconds: float = 5.0
     cpu_slots: AtLeastOne = msgspec.field(default_factory=lambda: max(3, os.cpu_count() or 1))
     device_wait_seconds: NotNegative | None = None

@@ -67,8 +67,9 @@ def _make_evaluated(preset: str) -> Path:
         "dataset": ratings.as_uri(),
         "networks": NETWORKS,
         "preset": preset,
-        "epochs": 4,
-        "batch_size": 200,
+        "epochs": 8,
+        "batch_size": 50,
+        "learning_rate": 0.02,
         "factors": 4,
     }
     plan(workspace, RUN, given)

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 SYMBOL = "model-symbol.json"
 PARAMETERS = "model-0000.params"
 VOCABULARY = "vocabulary.npz"
+FACTORS = "factors.npz"
 INDEX = "bundle.json"
 FILES = {
     SYMBOL: "application/json",
     PARAMETERS: "application/octet-stream",
     VOCABULARY: "application/octet-stream",
+    FACTORS: "application/octet-stream",
     INDEX: "application/json",
 }
 
@@ -32,7 +34,10 @@ Positions = NDArray[np.int32]
 
 
 class Header(Record, frozen=True, kw_only=True):
-    """What a bundle is: which network, trained how, on which split, by which code."""
+    """What a bundle is: which network, trained how, on which split, by which code.
+
+    `noise` is the RMSE on ratings that training has not seen, None without a validation part.
+    """
 
     network: str
     config: TrainConfig
@@ -43,6 +48,7 @@ class Header(Record, frozen=True, kw_only=True):
     mean_rating: float
     min_rating: float
     max_rating: float
+    noise: float | None = None
     code_version: str
     libraries: dict[str, str]
 
@@ -64,6 +70,8 @@ class Tables(NamedTuple):
     item_means: Floats
     user_counts: Positions
     item_counts: Positions
+    user_biases: Floats
+    item_biases: Floats
 
 
 def read_index(path: Path) -> Index:

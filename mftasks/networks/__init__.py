@@ -9,7 +9,8 @@ A file `networks/<name>.py` begins with its formula and defines
 - `build(sizes, params, lazy)`, which returns a `HybridBlock` that maps two int32 arrays of shape (B,),
   users and items, to `predicted` and `penalty`, both float32 of shape (B,). `penalty` is the sum of
   the squares of the embedding rows that were looked up: the trainer adds `l2 · penalty` to the
-  loss. Only `predicted` is exported.
+  loss. Only `predicted` is exported. If the block has a method `factors()`, which returns them as
+  `mftasks.factors.Factors`, its bundle predicts without MXNet; that of `_sides.Sides` has one.
 
 It imports MXNet inside `build` only, as the DAG, the trigger form and `plan` read the rest. It may also
 define `fit`, with the signature of `training.loop.fit`, if the network does not descend a gradient.
@@ -35,6 +36,7 @@ NOTEBOOK: dict[str, Any] = {
     "weight_decay": 1e-4,
     "lazy": False,
     "keep": "last",
+    "standardize": False,
     "seed": 123,
 }
 """How the notebook trains, whatever the network."""
@@ -51,7 +53,7 @@ RESERVED = frozenset(
 
 
 class Sizes(NamedTuple):
-    """What a network must know of the data."""
+    """What a network must know of the data; the mean rating is 0 if ratings are standardized."""
 
     n_users: int
     n_items: int

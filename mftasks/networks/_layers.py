@@ -50,4 +50,5 @@ def _read_repr(block: Any) -> tuple[str, str]:
     """Return what Gluon calls a block, and its first figure, as `Dense` and `64 → 32`."""
     kind = type(block).__name__.strip("_")
     found = re.fullmatch(r"\w+\(([^,)\n]+).*\)", repr(block), re.DOTALL)
-    return kind, found[1].strip().replace("->", "→") if found else ""
+    detail = found[1].strip().replace("->", "→") if found else ""
+    return kind, re.sub(r"\d+\.\d{5,}", lambda number: f"{float(number[0]):.4g}", detail)

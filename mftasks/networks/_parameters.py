@@ -12,7 +12,12 @@ Factors = Annotated[Width, Meta(description="The length of the embeddings of use
 Hidden = Annotated[Width, Meta(description="The number of units of the dense layers.")]
 Dropout = Annotated[Fraction, Meta(description="The share of units that each batch drops.")]
 Biases = Annotated[bool, Meta(description="A bias is learnt for each user and each item.")]
-Center = Annotated[bool, Meta(description="The difference from the mean rating is predicted.")]
+Center = Annotated[
+    bool,
+    Meta(
+        description="Where ratings are not standardized, the difference from their mean is predicted."
+    ),
+]
 EmbeddingScale = Annotated[
     float, Meta(gt=0, le=10, description="Embeddings start evenly within their centre ± this.")
 ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mftasks.mx import gluon, mx
+import numpy
+
+from mftasks.factors import Factors
+from mftasks.mx import CHUNK, gluon, mx, nd
 
 if TYPE_CHECKING:
     from mftasks.networks import Sizes
@@ -46,6 +49,23 @@ class Sides(gluon.HybridBlock):
         if self.mean:
             predicted = predicted + self.mean
         return predicted, of_user[1] + of_item[1]
+
+    def factors(self) -> Factors:
+        """Return the vectors and biases of all users and items: what the network predicts by."""
+        (user_vectors, user_bias), (item_vectors, item_bias) = map(_run, (self.users, self.items))
+        mu = numpy.float32(self.mean)
+        return Factors(mu, user_bias, item_bias, user_vectors, item_vectors)
+
+
+def _run(side: _Side) -> tuple[Any, Any]:
+    """Return the vectors and the biases of a whole side, zeros if it has none."""
+    vectors, biases = [], []
+    for start in range(0, side.n, CHUNK):
+        rows = nd.arange(start, min(start + CHUNK, side.n), dtype="int32")
+        found = [output.asnumpy() for output in side(rows)]
+        vectors.append(found[0])
+        biases.append(found[2] if len(found) == 3 else numpy.zeros(len(found[0]), numpy.float32))
+    return numpy.concatenate(vectors), numpy.concatenate(biases)
 
 
 class _Side(gluon.HybridBlock):

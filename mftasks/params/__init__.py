@@ -1,8 +1,8 @@
 """What may be chosen for a run: one description for the trigger form, `plan`, the CLI and the documentation.
 
 A parameter is described where it belongs: one of a training in `records.TrainConfig`, of a split in
-`records.SplitConfig`, of a network in its file, and the rest here. What is not given comes from
-the preset or the data set.
+`records.SplitConfig`, of a file in `records.ReadConfig`, of a network in its file, and the rest
+here. What is not given comes from the preset or the data set.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import msgspec
 from msgspec import Meta
 
 from mftasks import networks
+from mftasks.data import uris
 from mftasks.errors import InvalidPlan, did_you_mean, quote
 from mftasks.params import schemas
-from mftasks.records import DeviceKind, SplitConfig, Strategy, TrainConfig
+from mftasks.records import DeviceKind, ReadConfig, SplitConfig, Strategy, TrainConfig
 
 DAY = r"\d{4}-\d{2}-\d{2}"
 TIME = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
@@ -32,12 +33,16 @@ class General(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             title="Data set",
-            description="A name of the catalogue, or a file:// or s3:// URI of CSV or Parquet with "
-            "the columns user_id, item_id, rating and, if you like, timestamp.",
+            description="A name of the catalogue, or where ratings of your own are: a path, or a URI that "
+            "begins with file://, s3:// or https://; a file, a folder of parts, or a pattern with *.",
         ),
     ] = "ml-100k"
     networks: Annotated[
-        tuple[str, ...] | None, Meta(description="The networks to train. Empty: all of them.")
+        tuple[str, ...] | None,
+        Meta(
+            description="The networks to train. Empty: all of them.",
+            extra_json_schema={"examples": [["linear", "mlp"]]},
+        ),
     ] = None
     preset: Annotated[
         Literal["default", "notebook"],
@@ -74,32 +79,38 @@ class General(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, dict[str, Any]],
         Meta(
             description='Parameters of one network: {"mlp": {"epochs": 5}}. They win over all others.',
-            extra_json_schema={"section": "Network"},
+            extra_json_schema={"section": "Network", "examples": [{"mlp": {"epochs": 5}}]},
         ),
     ] = {}
+
+
+KINDS = (General, ReadConfig, SplitConfig, TrainConfig)
 
 
 class Chosen(NamedTuple):
     """What was given, by where it belongs; `network` is of several networks, and not yet checked."""
 
     general: General
+    reading: ReadConfig
     split: dict[str, Any]
     training: dict[str, Any]
     network: dict[str, Any]
 
 
 def parse(given: Mapping[str, Any]) -> Chosen:
-    """Check what a person gave; raises `InvalidPlan` with a suggestion."""
+    """Check what a person gave; a path becomes a URI. Raises `InvalidPlan` with a suggestion."""
     own = schemas.read_own_schemas(networks.survey()[0])
-    known = {kind: schemas.read_schemas(kind) for kind in (General, SplitConfig, TrainConfig)}
+    known = {kind: schemas.read_schemas(kind) for kind in KINDS}
     refuse_unknown(given, [name for fields in (*known.values(), own) for name in fields])
     asked = {name: value for name, value in given.items() if value is not None}
-    general, split, training = (
+    general, reading, split, training = (
         convert({name: asked[name] for name in fields if name in asked}, kind)
         for kind, fields in known.items()
     )
+    if "dataset" in general:
+        general["dataset"] = uris.complete(general["dataset"])
     network = {name: value for name, value in asked.items() if name in own}
-    return Chosen(General(**general), split, training, network)
+    return Chosen(General(**general), ReadConfig(**reading), split, training, network)
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str], of: str = "") -> None:

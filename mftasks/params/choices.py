@@ -12,12 +12,14 @@ import msgspec
 
 from mftasks import networks
 from mftasks.params import General, schemas
-from mftasks.records import SplitConfig, TrainConfig
+from mftasks.records import ReadConfig, SplitConfig, TrainConfig
 
 if TYPE_CHECKING:
     from mftasks.networks import Network
 
-SECTIONS = ("", "Split", "Training", "Network")
+SECTIONS = ("", "Data", "Split", "Training", "Network")
+SET_BY_DEFAULT = SECTIONS[:2]
+"""The others are empty: what stands for them depends on the preset and the data set."""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,7 @@ def list_choices() -> list[Choice]:
     usable, _ = networks.survey()
     groups = {
         "": schemas.read_schemas(General),
+        "Data": schemas.read_schemas(ReadConfig),
         "Split": schemas.read_schemas(SplitConfig),
         "Training": schemas.read_schemas(TrainConfig),
         "Network": schemas.read_own_schemas(usable),
@@ -49,12 +52,13 @@ def list_choices() -> list[Choice]:
 
 
 def write_markdown() -> str:
-    """Return a table of every parameter, as the documentation has it."""
+    """Return a table of every parameter, as the documentation has it, and the networks left out."""
     rows = (
         f"| `{one.name}` | {one.description}{_describe_default(one)} | {schemas.describe(one.schema)} |"
         for one in list_choices()
     )
-    return "\n".join(["| parameter | what | must be |", "|---|---|---|", *rows])
+    left_out = (f"\nLeft out: {error}" for error in networks.survey()[1].values())
+    return "\n".join(["| parameter | what | must be |", "|---|---|---|", *rows, *left_out])
 
 
 def _describe_default(choice: Choice) -> str:
@@ -70,7 +74,7 @@ def _describe(
         name=name,
         title=schema.pop("title"),
         description=" ".join(filter(None, text)),
-        default=None if section else default,
+        default=default if section in SET_BY_DEFAULT else None,
         section=schema.pop("section", section),
         schema=schema,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ NOUNS = {
     "number": "a number",
     "boolean": "true or false",
     "string": "text",
-    "array": 'a list such as ["a", "b"]',
-    "object": 'an object such as {"mlp": {"epochs": 5}}',
+    "array": "a list",
+    "object": "an object",
 }
 WIDEST = {"minimum": min, "exclusiveMinimum": min, "maximum": max, "exclusiveMaximum": max}
 BOUNDS = {
@@ -55,7 +56,9 @@ def _flatten(field: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of "a number or null" as that of a number."""
     schema = dict(field)
     for kind in schema.pop("anyOf", ()):
-        if kind != {"type": "null"}:
+        if "$ref" in kind:
+            schema["type"] = "object"
+        elif kind != {"type": "null"}:
             schema |= kind
     return schema
 
@@ -78,4 +81,5 @@ def describe(schema: Mapping[str, Any]) -> str:
     if schema.get("format") == "date-time":
         return "a moment such as 1998-04-01 or 1998-04-01T12:00:00Z"
     bounds = (f" {word} {schema[key]:,.16g}" for key, word in BOUNDS.items() if key in schema)
-    return NOUNS.get(schema.get("type", ""), "a value") + "".join(bounds)
+    text = NOUNS.get(schema.get("type", ""), "a value") + "".join(bounds)
+    return f"{text} such as {json.dumps(schema['examples'][0])}" if "examples" in schema else text

@@ -14,11 +14,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mftasks.plots import data, scores, style, training, words
+from mftasks.reading.describing import describe, describe_columns
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
 
-    from mftasks.records import Evaluation, Report, TrainResult
+    from mftasks.records import Evaluation, Layout, Report, TrainResult
 
 
 class Row(NamedTuple):
@@ -82,6 +83,8 @@ def _render(template: str, run: Report, look: style.Look, plots: dict[str, figur
         in_words=", ".join(f"{row.network} {row.evaluation.rmse:.4f}" for row in rows),
         split_in_words=words.describe_split(run.split),
         warnings=words.list_warnings(run),
+        read_as=_describe_layout(run.profile.layout),
+        dropped=words.describe_dropped(run.profile.dropped),
         baselines=dict(sorted(best.evaluation.baselines.items(), key=lambda one: one[1])),
         chosen=words.explain_choice(best.evaluation, validated),
         validated=validated,
@@ -93,6 +96,10 @@ def _render(template: str, run: Report, look: style.Look, plots: dict[str, figur
         style=style,
     )
     return text.encode()
+
+
+def _describe_layout(layout: Layout | None) -> str:
+    return f", read as {describe(layout)}: {describe_columns(layout)}" if layout else ""
 
 
 def _make_rows(run: Report, look: style.Look) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from mftasks.records import Evaluation, Interval, Report, SplitRef, TrainConfig
 
 MINUTE = 60
+DROPPED = {
+    "empty": "empty",
+    "missing": "with a code for no rating",
+    "bad": "that could not be read",
+    "duplicates": "that repeat a user and an item",
+}
 
 
 def write_headline(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
@@ -46,12 +52,18 @@ def write_summary(best: Evaluation, evaluations: Sequence[Evaluation], dataset: 
 def _compare(best: Evaluation) -> str:
     if best.gain is None:
         return f"is {format_gain(best)} below it"
-    value, between = best.gain.value, f"(95\u00a0% interval {format_interval(best.gain)})"
+    value, judged = best.gain.value, judge(best)
+    shown = _negate(best.gain) if judged == "bad" else best.gain
+    between = f"(95\u00a0% interval {format_interval(shown)})"
     return {
         "good": f"is {value:.4f} better {between}",
         "bad": f"is {-value:.4f} worse {between}",
         "": f"differs from it by {value:.4f} {between}, which is not clear",
-    }[judge(best)]
+    }[judged]
+
+
+def _negate(gain: Interval) -> Interval:
+    return type(gain)(value=-gain.value, low=-gain.high, high=-gain.low)
 
 
 def _name_better(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
@@ -62,9 +74,13 @@ def _name_better(best: Evaluation, evaluations: Sequence[Evaluation]) -> str:
 
 def list_warnings(run: Report) -> list[str]:
     """Return what a reader should know: networks that are missing, doubtful parts, odd data."""
-    checks = [f"{check.name}: {check.detail}" for check in run.profile.checks if not check.passed]
     few = "" if run.evaluations[0].rmse_interval else "too few users took part for intervals"
-    return [*run.plan.broken.values(), *run.split.warnings, *filter(None, [few]), *checks]
+    return [
+        *run.plan.broken.values(),
+        *run.split.warnings,
+        *filter(None, [few]),
+        *run.profile.warnings,
+    ]
 
 
 def describe_split(ref: SplitRef) -> str:
@@ -76,6 +92,14 @@ def describe_split(ref: SplitRef) -> str:
         validated = f", validated from {format_day(ref.valid_from)}" if ref.valid_from else ""
         return f"everything from {config.test_from:%-d %B %Y} on{validated}"
     return f"{100 * (config.test_fraction or 0):g} % by hash of user and item"
+
+
+def describe_dropped(dropped: Mapping[str, int]) -> str:
+    """Return how many rows of the file were left out, and why; empty if none was."""
+    if not dropped:
+        return ""
+    reasons = ", ".join(f"{format_count(n)} {DROPPED.get(why, why)}" for why, n in dropped.items())
+    return f"{format_count(sum(dropped.values()))} rows of the file are left out: {reasons}."
 
 
 def list_settings(config: TrainConfig) -> dict[str, str]:

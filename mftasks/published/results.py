@@ -13,6 +13,7 @@ from mftasks.terminal import plain
 if TYPE_CHECKING:
     from mftasks.records import ReportRef, RunRow
 
+GROUPS = ("warm", "cold")
 COLUMNS = ("network", "RMSE", "95 % interval", "baseline", "validation", "epochs", "seconds")
 
 
@@ -32,6 +33,8 @@ def score(result: TrainResult, evaluation: Evaluation) -> Score:
         n_epochs=len(result.history),
         seconds=result.seconds,
         device=result.device,
+        warm=evaluation.warm,
+        cold=evaluation.cold,
     )
 
 
@@ -42,10 +45,13 @@ def find_best(run: RunRow | ReportRef) -> Score:
 
 def tabulate_results(run: RunRow) -> Table:
     """Return the results of a run, the chosen network first, the others by validation."""
+    best = find_best(run)
+    apart = [group for group in (best.warm, best.cold) if group]
     shown = Table(
         *COLUMNS,
+        *(f"{name} ({group.n_ratings:,})" for name, group in zip(GROUPS, apart, strict=False)),
         title=plain(f"{run.dataset.name}, run {run.run_id}"),
-        caption=plain(conclude(find_best(run))),
+        caption=plain(conclude(best)),
     )
     for one in sorted(run.scores, key=lambda one: (one.network != run.best, _rank(one))):
         interval, valid = one.rmse_interval, one.valid_rmse
@@ -57,6 +63,7 @@ def tabulate_results(run: RunRow) -> Table:
             "" if valid is None else f"{valid:.4f}",
             f"{one.best_epoch} of {one.n_epochs}",
             f"{one.seconds:.1f}",
+            *(f"{group.rmse:.4f}" for group in (one.warm, one.cold) if group),
         )
         shown.add_row(*map(plain, cells))
     return shown

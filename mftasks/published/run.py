@@ -33,6 +33,9 @@ from mftasks.published.manifest import decode_manifest, read_manifest
 from mftasks.store import keys
 from mftasks.store.blobs import verify
 
+COPIED = Path("output/latest")
+"""Where `make run` and `make up` copy what was published last."""
+
 if TYPE_CHECKING:
     from mftasks.bundle import Bundle
     from mftasks.records import Manifest, PublishedFile
@@ -76,7 +79,8 @@ class Published:
             raise UnknownNetwork(
                 f"the run has no network {quote(chosen)}{did_you_mean(chosen, trained)}"
             )
-        return bundle.read({name: self.path(f"{chosen}/bundle/{name}") for name in bundle.FILES})
+        names = (name for name in bundle.FILES if f"{chosen}/bundle/{name}" in self._files)
+        return bundle.read({name: self.path(f"{chosen}/bundle/{name}") for name in names})
 
     def titles(self) -> dict[str, str]:
         """Return the titles of items by id; empty if the data set has none."""
@@ -115,6 +119,22 @@ def open_folder(folder: Path) -> Published:
         raise MissingRecord(f"{folder} holds no manifest.json: it is no published run") from error
     manifest = decode_manifest(data, str(folder / keys.MANIFEST))
     return Published(manifest, lambda file: verify_file(folder / keys.check(file.name), file))
+
+
+def open_any(
+    workspace: Workspace, source: str | None, dataset: str | None = None, *, copies: bool = False
+) -> Published:
+    """Open the run in a folder or of a store by its id, else the latest.
+
+    With `copies`, the latest that was copied to this checkout comes before those of the store.
+    """
+    if source and Path(source).is_dir():
+        return open_folder(Path(source))
+    if copies and not source and COPIED.is_dir():
+        latest = open_folder(COPIED)
+        if latest.is_on(dataset):
+            return latest
+    return open_run(workspace, source, dataset=dataset)
 
 
 def read_latest(workspace: Workspace, dataset: str | None = None) -> Manifest:

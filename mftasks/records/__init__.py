@@ -19,8 +19,10 @@ from mftasks.records.plan import (
     Strategy,
     TrainConfig,
 )
+from mftasks.records.reading import Column, FileFormat, Layout, ReadConfig
 from mftasks.records.record import AtLeastOne, BlobRef, Count, Fraction, NotNegative, Record, Width
 from mftasks.records.results import (
+    KNOWN,
     Evaluation,
     Group,
     Interval,

@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from mftasks.records.plan import SplitConfig
+from mftasks.records.reading import Layout
 from mftasks.records.record import BlobRef, Count, Record
 
 Severity = Literal["error", "warning"]
 
 
 class DatasetRef(Record, frozen=True, kw_only=True):
-    """Verified data in the store: `ratings` in the publisher's format, `titles` of items as JSON.
+    """Verified data in the store: `ratings` as they came, `titles` of items as JSON.
 
-    `sha256` is that of the ratings file and is the identity of the data, whichever `source` served
-    it. `format` is a key of `formats.FORMATS`.
+    `more` are further files of ratings, if the data are in parts. `sha256` is that of the ratings,
+    or of the sha256s of all files, and is the identity of the data, whichever `source` served it.
+    `layout` is how a release is written; None if `validate` is to find that out.
     """
 
     name: str
     source: str
-    format: str
+    layout: Layout | None = None
     sha256: str
     ratings: BlobRef
     titles: BlobRef | None = None
+    more: tuple[BlobRef, ...] = ()
+
+    @property
+    def files(self) -> tuple[BlobRef, ...]:
+        """Return the files of ratings, in their order."""
+        return (self.ratings, *self.more)
+
+    @property
+    def file_names(self) -> list[str]:
+        """Return what messages call the files."""
+        return [blob.key.rpartition("/")[2] for blob in self.files]
 
     @property
     def blobs(self) -> list[BlobRef]:
         """Return all that the store holds of it."""
-        return [blob for blob in (self.ratings, self.titles) if blob is not None]
+        return [*self.files, *filter(None, [self.titles])]
 
 
 class Check(Record, frozen=True, kw_only=True):
-    """A rule about the data, and whether they keep it."""
+    """A rule about the data, and whether they keep it.
+
+    `remedy` are parameters of a run that would settle it, if the likely cause is the true one.
+    """
 
     name: str
     severity: Severity
     passed: bool
     detail: str
+    remedy: dict[str, Any] = {}
 
 
 class Histogram(Record, frozen=True, kw_only=True):
@@ -48,9 +65,13 @@ class Histogram(Record, frozen=True, kw_only=True):
 
 
 class Profile(Record, frozen=True, kw_only=True):
-    """A data set at a glance; moments are aware UTC, and None without timestamps."""
+    """A data set at a glance; moments are aware UTC, and None without timestamps.
+
+    `layout` is how the ratings are read, None in profiles that did not know it yet; `dropped` counts the rows that were left out, by reason.
+    """
 
     dataset: DatasetRef
+    layout: Layout | None = None
     n_ratings: Count
     n_users: Count
     n_items: Count
@@ -63,6 +84,12 @@ class Profile(Record, frozen=True, kw_only=True):
     ratings_per_item: Histogram
     ratings_per_month: dict[str, Count]
     checks: tuple[Check, ...]
+    dropped: dict[str, Count] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what is odd about the data, a sentence for each rule that does not hold."""
+        return [f"{check.name}: {check.detail}" for check in self.checks if not check.passed]
 
 
 class PartSize(Record, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from mftasks.records.reading import ReadConfig
 from mftasks.records.record import AtLeastOne, Fraction, Record
 
 Strategy = Literal["canonical", "hash", "temporal"]
@@ -92,6 +93,13 @@ class TrainConfig(Record, frozen=True, kw_only=True):
     l2: Annotated[
         float, Meta(ge=0, le=100, description="The weight of squared embeddings in the loss.")
     ] = 0.0
+    standardize: Annotated[
+        bool,
+        Meta(
+            description="Ratings are counted from their mean, in units of their spread, so that those "
+            "of any scale train alike."
+        ),
+    ] = True
     lazy: Annotated[
         bool, Meta(description="Only embeddings that a batch looks up are updated.")
     ] = True
@@ -105,7 +113,10 @@ class TrainConfig(Record, frozen=True, kw_only=True):
     ] = 0
     keep: Annotated[
         Literal["best", "last"],
-        Meta(description="The epoch whose weights are exported; best by validation."),
+        Meta(
+            description="The epoch whose weights are exported; best by validation, which then also "
+            "weighs the network against the biases."
+        ),
     ] = "best"
     seed: Annotated[
         int,
@@ -130,6 +141,7 @@ class RunPlan(Record, frozen=True, kw_only=True):
 
     run_id: str
     dataset: str
+    reading: ReadConfig = ReadConfig()
     split: SplitConfig
     trainings: tuple[TrainConfig, ...]
     device: DeviceKind = "auto"

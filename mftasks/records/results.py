@@ -18,6 +18,10 @@ class Interval(Record, frozen=True, kw_only=True):
     high: float
 
 
+KNOWN = "known"
+"""The label of the group of ratings whose user and item training knows."""
+
+
 class Group(Record, frozen=True, kw_only=True):
     """The RMSE of a group of test ratings."""
 
@@ -59,6 +63,22 @@ class Evaluation(Record, frozen=True, kw_only=True):
         """Return the baseline of the lowest RMSE, and its RMSE."""
         return min(self.baselines.items(), key=lambda one: one[1])
 
+    @property
+    def warm(self) -> Group | None:
+        """Return the group of ratings whose user and item training knows, if there are others."""
+        known = [group for group in self.by_novelty if group.label == KNOWN]
+        return known[0] if known and len(self.by_novelty) > 1 else None
+
+    @property
+    def cold(self) -> Group | None:
+        """Return the group of all other ratings, if there are any."""
+        new = [group for group in self.by_novelty if group.label != KNOWN]
+        if not new:
+            return None
+        n = sum(group.n_ratings for group in new)
+        squared = sum(group.n_ratings * group.rmse**2 for group in new)
+        return Group(label="cold", n_ratings=n, rmse=(squared / n) ** 0.5)
+
 
 class PublishedFile(BlobRef, frozen=True, kw_only=True):
     """A file of a published run; `role` is what it is for."""
@@ -72,6 +92,8 @@ class Score(Record, frozen=True, kw_only=True):
     """The figures of one network of a run that tables show.
 
     `baseline` is the best one and `gain` how far `rmse` is below it; `seconds` is of the training.
+    `warm` and `cold` are of ratings that the network predicts and of those whose user or item it does
+    not know, if there are any of these.
     """
 
     network: str
@@ -86,6 +108,8 @@ class Score(Record, frozen=True, kw_only=True):
     n_epochs: AtLeastOne
     seconds: float
     device: str
+    warm: Group | None = None
+    cold: Group | None = None
 
 
 class Report(Record, frozen=True, kw_only=True):

@@ -21,12 +21,14 @@ class EpochMetrics(Record, frozen=True, kw_only=True):
     """The figures of an epoch; `seconds` counts from the start of training, resumed time included.
 
     `train_rmse` is pooled over the epoch's batches as they were trained on, raw; `valid_rmse` is
-    pooled over the validation part after the epoch, clipped, and None without such a part.
+    pooled over the validation part after the epoch, clipped, and None without such a part. `share` is
+    that of the network in what is predicted then, and the fitted biases have the rest.
     """
 
     epoch: AtLeastOne
     train_rmse: float
     valid_rmse: float | None
+    share: float = 1.0
     learning_rate: float
     seconds: float
     ratings_per_second: float

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mftasks.records import Group, Histogram
+from mftasks.records import KNOWN, Group, Histogram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def score_by_novelty(
 ) -> tuple[Group, ...]:
     """Return the RMSE of pairs that the network knows, and of those with a new user, item or both."""
     group_of = (users < 0) + 2 * (items < 0)
-    return _score_groups(["known", "new user", "new item", "both new"], group_of, squared)
+    return _score_groups([KNOWN, "new user", "new item", "both new"], group_of, squared)
 
 
 def count_residuals(errors: Floats, spread: float) -> Histogram:

@@ -13,17 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mftasks import progress
-from mftasks.data import catalog, sources, titles, transfer, uris
-from mftasks.errors import (
-    InvalidDataset,
-    InvalidPlan,
-    MissingRecord,
-    SourceUnavailable,
-    StoreUnavailable,
-    quote,
-)
+from mftasks.data import catalog, titles, uris
+from mftasks.data.fetching import gathering, sources
+from mftasks.errors import InvalidDataset
 from mftasks.records import BlobRef, DatasetRef, RunPlan
-from mftasks.store import keys, open_store
+from mftasks.store import keys
 from mftasks.store.blobs import sha256_of
 from mftasks.store.workspace import JSON, Workspace
 
@@ -37,13 +31,13 @@ def download(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.si
     """Put the data set of the plan into the store, verified, and return a reference to it.
 
     Raises `SourceUnavailable`, `ChecksumMismatch`, `InvalidDataset` for a hostile
-    archive, and `InvalidPlan` for a URI without a file.
+    archive, and `InvalidPlan` for a URI without a file, or out of reach.
     """
     key = keys.run(run_id, "download.json")
     if (done := workspace.find_done(key, DatasetRef)) is not None:
         return done
     dataset = workspace.read(keys.run(run_id, "plan.json"), RunPlan).dataset
-    if catalog.is_uri(dataset):
+    if uris.is_uri(dataset):
         ref = _fetch_uri(workspace, dataset, on_tick)
     else:
         ref = _fetch_release(workspace, catalog.find(dataset), on_tick)
@@ -64,7 +58,7 @@ def _fetch_release(workspace: Workspace, dataset: catalog.Dataset, on_tick: OnTi
         ref = DatasetRef(
             name=dataset.name,
             source=served.source,
-            format=dataset.format,
+            layout=dataset.layout,
             sha256=ratings.sha256,
             ratings=ratings,
             titles=workspace.put_blob(keys.data(sha256_of(listed), "titles.json"), listed, JSON),
@@ -87,34 +81,17 @@ def _find_known(workspace: Workspace, note: str) -> DatasetRef | None:
 
 
 def _fetch_uri(workspace: Workspace, uri: str, on_tick: OnTick) -> DatasetRef:
-    suffix = Path(uris.parse(uri).path).suffix.lower()
     with workspace.cache.open_folder(".download-") as folder:
-        path = folder / f"ratings{suffix}"
-        _copy(workspace, uri, path, on_tick)
-        ratings = _put_ratings(workspace, path)
+        paths = gathering.gather(uri, folder, on_tick, workspace.settings)
+        ratings, *more = (_put_ratings(workspace, path) for path in paths)
+    together = "".join(blob.sha256 for blob in (ratings, *more))
     return DatasetRef(
         name=catalog.identify(uri),
         source=uris.hide_password(uri),
-        format=catalog.FORMATS[suffix],
-        sha256=ratings.sha256,
+        sha256=sha256_of(together.encode()) if more else ratings.sha256,
         ratings=ratings,
+        more=tuple(more),
     )
-
-
-def _copy(workspace: Workspace, uri: str, path: Path, on_tick: OnTick) -> None:
-    settings, what = workspace.settings, f"data set {quote(uri)}"
-    parent, _, name = uri.rpartition("/")
-    try:
-        if uris.parse(uri).scheme == "s3":
-            open_store(parent, s3_endpoint=settings.s3_endpoint).download(name, path)
-        else:
-            transfer.copy(uri, path, on_tick, settings.data_roots)
-    except (MissingRecord, InvalidPlan, transfer.Refused) as error:
-        raise InvalidPlan(
-            f"{what}: {error}; it must be a file or an object that this worker can read"
-        ) from error
-    except StoreUnavailable as error:
-        raise SourceUnavailable(f"{what}: {error}") from error
 
 
 def _put_ratings(workspace: Workspace, path: Path) -> BlobRef:

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mftasks import progress
+from mftasks import bundle, progress
 from mftasks.data.arrays import read_part
 from mftasks.devices.memory import explain_shortage
 from mftasks.records import Evaluation, SplitRef, TrainResult
-from mftasks.scoring import baselines, groups
+from mftasks.scoring import groups
 from mftasks.scoring.errors import pool_rmse
 from mftasks.scoring.intervals import find_interval, resample
 from mftasks.store import keys
 
 if TYPE_CHECKING:
-    from mftasks.bundle import Bundle
     from mftasks.data.arrays import Floats, Part
     from mftasks.scoring.intervals import Doubles
     from mftasks.store.workspace import Workspace
@@ -51,16 +50,14 @@ def evaluate(
 def _score(
     workspace: Workspace, split: SplitRef, result: TrainResult, on_tick: progress.OnTick
 ) -> Evaluation:
-    from mftasks import bundle  # it imports MXNet
-
-    train, test = (read_part(workspace.fetch(split.parts[name])) for name in ("train", "test"))
+    test = read_part(workspace.fetch(split.parts["test"]))
     exported = bundle.read({n: workspace.fetch(ref) for n, ref in result.bundle.files.items()})
     raw = _predict(exported, test, f"evaluate {result.config.network}", on_tick)
     errors = _subtract(raw, test, split)
     squared = np.square(errors)
     rivals = {
-        "mean": _subtract(baselines.predict_mean(train, test), test, split),
-        "biases": _subtract(baselines.predict_biases(train, test), test, split),
+        "mean": _subtract(np.full_like(raw, split.mean_rating), test, split),
+        "biases": _subtract(exported.biases.predict(test.users, test.items), test, split),
     }
     best_rival = min((np.square(rival) for rival in rivals.values()), key=np.sum)
     n, squares, absolutes, rival_squares = resample(
@@ -89,7 +86,7 @@ def _score(
     )
 
 
-def _predict(exported: Bundle, test: Part, work: str, on_tick: progress.OnTick) -> Floats:
+def _predict(exported: bundle.Bundle, test: Part, work: str, on_tick: progress.OnTick) -> Floats:
     n = len(test.ratings)
     predicted = np.empty(n, np.float32)
     for start in range(0, n, CHUNK):

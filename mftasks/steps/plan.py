@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mftasks import networks, params
-from mftasks.data import catalog
+from mftasks.data import catalog, uris
 from mftasks.errors import InvalidPlan, did_you_mean, quote
 from mftasks.params import schemas
-from mftasks.records import DagRun, RunPlan, SplitConfig, Strategy, TrainConfig
+from mftasks.records import DagRun, ReadConfig, RunPlan, SplitConfig, Strategy, TrainConfig
 from mftasks.store import keys
 from mftasks.version import code_version
 
@@ -68,6 +68,7 @@ def resolve(run_id: str, given: Mapping[str, Any], dag_run: DagRun | None = None
     return RunPlan(
         run_id=run_id,
         dataset=general.dataset,
+        reading=_plan_reading(chosen),
         split=split,
         trainings=tuple(_plan_trainings(chosen, usable, split)),
         broken=broken,
@@ -128,6 +129,22 @@ def _choose_networks(general: params.General) -> tuple[dict[str, Network], dict[
         if general.networks.count(name) > 1:
             raise InvalidPlan(f"networks has {quote(name)} more than once")
     return {name: networks.load(name) for name in general.networks}, {}
+
+
+def _plan_reading(chosen: params.Chosen) -> ReadConfig:
+    config, dataset = chosen.reading, chosen.general.dataset
+    if not uris.is_uri(dataset):
+        for name in ReadConfig.__struct_fields__:
+            if getattr(config, name) != getattr(ReadConfig(), name):
+                raise InvalidPlan(
+                    f"{name} belongs to a file of your own; how {dataset} is written is known"
+                )
+    if config.scale and not config.scale[0] < config.scale[1]:
+        low, high = config.scale
+        raise InvalidPlan(
+            f"scale [{low:g}, {high:g}] leaves no rating; the lowest comes first, such as [1, 5]"
+        )
+    return config
 
 
 def _plan_split(chosen: params.Chosen) -> SplitConfig:

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mftasks import progress
-from mftasks.data import formats
+from mftasks import progress, reading
 from mftasks.published import index, rated
 from mftasks.published.manifest import SCHEMA_VERSION, list_file
 from mftasks.records import (
-    DatasetRef,
     EpochMetrics,
     Manifest,
+    Profile,
     PublishedFile,
     ReportRef,
     RunPlan,
@@ -68,7 +67,7 @@ def _gather(workspace: Workspace, run_id: str) -> Manifest:
     """Put the files that only a published run has, and return a manifest that lists them all."""
     report = workspace.read(keys.run(run_id, "report.json"), ReportRef)
     plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
-    dataset = workspace.read(keys.run(run_id, "download.json"), DatasetRef)
+    profile = workspace.read(keys.run(run_id, "profile.json"), Profile)
     split = workspace.read(keys.run(run_id, "split.json"), SplitRef)
     files = _Files(workspace, run_id)
     return Manifest(
@@ -77,14 +76,14 @@ def _gather(workspace: Workspace, run_id: str) -> Manifest:
         dag_run=plan.dag_run,
         published_at=datetime.now(UTC),
         code_version=plan.code_version,
-        dataset=dataset,
+        dataset=profile.dataset,
         split_fingerprint=split.fingerprint,
         best=report.best,
         scores=report.scores,
         files=(
             *report.pages,
             *(files.list_record(name) for name in RECORDS),
-            *files.put_data(dataset, split),
+            *files.put_data(profile, plan),
             *(file for score in report.scores for file in files.put_network(score.network)),
         ),
     )
@@ -105,13 +104,14 @@ class _Files:
         key = keys.run(self._run_id, name)
         return list_file(name, refer_to(key, self._workspace.store.get(key)), JSON, "record")
 
-    def put_data(self, dataset: DatasetRef, split: SplitRef) -> Iterator[PublishedFile]:
+    def put_data(self, profile: Profile, plan: RunPlan) -> Iterator[PublishedFile]:
         """Put the items' titles and what each user has rated: a run is whole without its data."""
-        if dataset.titles is not None:
-            titles = self._workspace.fetch(dataset.titles)
+        if profile.dataset.titles is not None:
+            titles = self._workspace.fetch(profile.dataset.titles)
             yield self._put("titles.json", titles, JSON, "titles")
-        table = formats.read(self._workspace.fetch(dataset.ratings), dataset.format)
-        yield self._put(rated.RATED, rated.pack_rated(table, split.config), BINARY, "rated")
+        loaded = reading.load_stored(self._workspace, profile.dataset, profile.layout, plan.reading)
+        packed = rated.pack_rated(loaded.table, plan.split)
+        yield self._put(rated.RATED, packed, BINARY, "rated")
 
     def put_network(self, network: str) -> Iterator[PublishedFile]:
         key = keys.network(self._run_id, network, "train.json")

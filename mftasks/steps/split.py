@@ -17,11 +17,19 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from mftasks import progress
-from mftasks.data import formats, splitting
+from mftasks import progress, reading
+from mftasks.data import splitting
 from mftasks.data.arrays import Part, Vocabulary, to_npz
 from mftasks.errors import InvalidPlan
-from mftasks.records import BlobRef, PartSize, Profile, RunPlan, SplitConfig, SplitRef
+from mftasks.records import (
+    BlobRef,
+    PartSize,
+    Profile,
+    ReadConfig,
+    RunPlan,
+    SplitConfig,
+    SplitRef,
+)
 from mftasks.store import keys
 from mftasks.store.blobs import sha256_of
 
@@ -41,7 +49,7 @@ FORMAT_VERSION = 2
 """Raise it whenever the same data and configuration would give other parts, or other bytes."""
 
 MOSTLY = 0.5
-FEWEST_USERS = 30
+FEWEST_USERS, FEWEST_RATINGS = 30, 100
 
 _NAMES = {"train": splitting.TRAIN, "valid": splitting.VALID, "test": splitting.TEST}
 
@@ -55,15 +63,17 @@ def split(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silen
     key = keys.run(run_id, "split.json")
     if (done := workspace.find_done(key, SplitRef)) is not None:
         return done
-    config = workspace.read(keys.run(run_id, "plan.json"), RunPlan).split
-    dataset = workspace.read(keys.run(run_id, "profile.json"), Profile).dataset
-    shared_key = keys.split(fingerprint(dataset.sha256, config), "split.json")
+    plan = workspace.read(keys.run(run_id, "plan.json"), RunPlan)
+    profile = workspace.read(keys.run(run_id, "profile.json"), Profile)
+    mark = fingerprint(profile.dataset.sha256, plan.split, plan.reading)
+    shared_key = keys.split(mark, "split.json")
     ref = workspace.find(shared_key, SplitRef)
     if ref is None:
-        table = formats.read(workspace.fetch(dataset.ratings), dataset.format)
+        dataset, layout = profile.dataset, profile.layout
+        table = reading.load_stored(workspace, dataset, layout, plan.reading).table
         tick = progress.Tick(work="split", done=0, total=table.n_ratings, unit="ratings")
         on_tick(tick)
-        ref = workspace.write(shared_key, _cut(workspace, table, dataset.sha256, config))
+        ref = workspace.write(shared_key, _cut(workspace, table, dataset.sha256, plan))
         on_tick(msgspec.structs.replace(tick, done=table.n_ratings))
     sizes = ", ".join(f"{name} {size.n_ratings:,}" for name, size in ref.sizes.items())
     log.info("%s: %s, fingerprint %s", run_id, sizes, ref.fingerprint)
@@ -72,20 +82,25 @@ def split(workspace: Workspace, run_id: str, *, on_tick: OnTick = progress.silen
     return workspace.write(key, ref)
 
 
-def fingerprint(dataset_sha256: str, config: SplitConfig) -> str:
-    """Return what identifies a split: two RMSEs compare only if it is equal."""
-    content = msgspec.json.encode([FORMAT_VERSION, dataset_sha256, config], order="deterministic")
+def fingerprint(dataset_sha256: str, config: SplitConfig, how: ReadConfig | None = None) -> str:
+    """Return what identifies a split: two RMSEs compare only if it is equal.
+
+    How the data are read counts if a user says anything about it.
+    """
+    said = [] if how in (None, ReadConfig()) else [how]
+    content = msgspec.json.encode(
+        [FORMAT_VERSION, dataset_sha256, config, *said], order="deterministic"
+    )
     return hashlib.sha256(content).hexdigest()
 
 
-def _cut(
-    workspace: Workspace, table: RatingsTable, dataset_sha256: str, config: SplitConfig
-) -> SplitRef:
+def _cut(workspace: Workspace, table: RatingsTable, dataset_sha256: str, plan: RunPlan) -> SplitRef:
+    config = plan.split
     rows = _sort_by_part(table, splitting.assign(table, config))
     _refuse_empty(rows, config)
     user_rows, user_ids = _number(table.users, rows["train"])
     item_rows, item_ids = _number(table.items, rows["train"])
-    mark = fingerprint(dataset_sha256, config)
+    mark = fingerprint(dataset_sha256, config, plan.reading)
     parts, sizes = {}, {}
     for name, chosen in rows.items():
         users, items = table.users.codes[chosen], table.items.codes[chosen]
@@ -153,6 +168,11 @@ def _warn(sizes: dict[str, PartSize]) -> Iterator[str]:
             yield (
                 f"{share:.0%} of the {name} part's {part.n_ratings:,} ratings are of users or items "
                 "that training does not know, and are predicted by means"
+            )
+        if part.n_ratings < FEWEST_RATINGS:
+            yield (
+                f"the {name} part has {part.n_ratings} ratings; an RMSE of fewer than {FEWEST_RATINGS} "
+                "says little: take more data, or a larger part"
             )
         if part.n_users < FEWEST_USERS:
             yield (

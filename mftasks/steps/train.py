@@ -58,10 +58,21 @@ def train(
 
     with tempfile.TemporaryDirectory(prefix="bundle-") as name:
         folder = Path(name)
-        header = make_header(config, split, vocabulary, len(data.train.ratings))
-        export(folder, ended.trained.block, header, vocabulary, data.train)
+        trained = ended.trained
+        header = make_header(
+            config, split, vocabulary, len(data.train.ratings), trained.kept.valid_rmse
+        )
+        export(
+            *(folder, trained.block, header, vocabulary, data.train, data.biases),
+            unit=trained.unit,
+            share=trained.kept.share,
+        )
         prefix = keys.network(run_id, network, "bundle/")
-        files = {name: refer_to(f"{prefix}{name}", folder / name) for name in FILES}
+        files = {
+            name: refer_to(f"{prefix}{name}", folder / name)
+            for name in FILES
+            if (folder / name).exists()
+        }
         bundle = BundleRef(network=network, prefix=prefix, files=files)
         return _put(workspace, key, _describe(ended, config, split, bundle), folder)
 

@@ -35,8 +35,10 @@ DIGEST_BYTES = 32
 # The sources that can change what a training computes; a change elsewhere keeps its checkpoints.
 SOURCES = (
     "data/arrays.py",
+    "factors",
     "mx.py",
     "networks",
+    "scoring/baselines.py",
     "scoring/errors.py",
     "settings.py",
     "training",

@@ -16,6 +16,7 @@ import numpy as np
 
 from mftasks import networks
 from mftasks.errors import TrainingDiverged
+from mftasks.factors import units
 from mftasks.mx import mx, nd
 from mftasks.records import EpochMetrics
 from mftasks.training.batches import Batches
@@ -68,15 +69,16 @@ class _Training:
         self.home = contexts[0]
         self.history = start.history if start else ()
         self.best_weights = start.best_weights if start else None
+        self.unit = units.measure(data.train.ratings) if config.standardize else units.AS_RATED
         self.block = _initialize(config, data, contexts)
         self.parameters = list(self.block.collect_params().values())
         if start:
             self._load(start.weights)
         self.replicas = Replicas(self.parameters, config, start, contexts)
-        self.validation = Validation(data)
+        self.validation = Validation(data, self.unit, weigh=config.keep == "best")
         self.batches = Batches(
             self.block,
-            data.train,
+            data.train._replace(ratings=self.unit.scale(data.train.ratings)),
             batch_size=config.batch_size,
             l2=config.l2,
             seed=config.seed,
@@ -96,7 +98,9 @@ class _Training:
 
     @property
     def stopped_early(self) -> bool:
-        return 0 < self.config.patience <= self.epoch - self.best_epoch
+        """Return whether patience is at an end; it begins once the network has a share in predictions."""
+        waited = self.epoch - self.best_epoch
+        return 0 < self.config.patience <= waited and self.history[self.best_epoch - 1].share > 0
 
     def advance(self, on_batch: Callable[[], None]) -> State:
         """Train for one more epoch."""
@@ -108,10 +112,12 @@ class _Training:
         self.replicas.lift()
         weights = [parameter.data().asnumpy() for parameter in self.parameters]
         self._check_finite(train_rmse, weights, rate)
+        validated = self.validation.score(self.block, self.home)
         metrics = EpochMetrics(
             epoch=self.epoch + 1,
-            train_rmse=train_rmse,
-            valid_rmse=self.validation.rmse(self.block, self.home),
+            train_rmse=abs(self.unit.spread) * train_rmse,
+            valid_rmse=validated.rmse if validated else None,
+            share=validated.share if validated else 1.0,
             learning_rate=rate,
             seconds=before + time.perf_counter() - began,
             ratings_per_second=ratings_per_second,
@@ -136,6 +142,7 @@ class _Training:
             history=self.history,
             best_epoch=self.epoch if self.best_weights is None else self.best_epoch,
             stopped="early" if self.stopped_early else "completed",
+            unit=self.unit,
         )
 
     def _check_finite(
@@ -164,7 +171,8 @@ def _initialize(config: TrainConfig, data: Data, contexts: Sequence[Any]) -> Any
     """Return the network of `config` with the weights that its seed gives."""
     network = networks.load(config.network)
     params = msgspec.convert(config.params, network.Params)
-    block = network.build(data.sizes, params, lazy=config.lazy)
+    sizes = data.sizes._replace(mean_rating=0.0) if config.standardize else data.sizes
+    block = network.build(sizes, params, lazy=config.lazy)
     mx.random.seed(config.seed)
     block.initialize(ctx=list(contexts))
     block.hybridize(static_alloc=True)

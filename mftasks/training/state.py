@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from mftasks.factors.units import AS_RATED, Unit
+from mftasks.scoring.baselines import fit_biases
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from mftasks.data.arrays import Part
+    from mftasks.factors.biases import Biases
     from mftasks.networks import Sizes
     from mftasks.records import EpochMetrics
 
 
-class Data(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Data:
     """What a network is trained on; ratings lie within `low` and `high`."""
 
     train: Part
@@ -21,6 +28,11 @@ class Data(NamedTuple):
     sizes: Sizes
     low: float
     high: float
+
+    @functools.cached_property
+    def biases(self) -> Biases:
+        """Return the biases of users and items, fitted when they are first asked for."""
+        return fit_biases(self.train, self.valid, self.sizes.n_users, self.sizes.n_items)
 
 
 class State(NamedTuple):
@@ -45,10 +57,19 @@ class State(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A network with the weights of `best_epoch`, on the CPU, and how it came to them."""
+    """A network with the weights of `best_epoch`, on the CPU, and how it came to them.
+
+    What it predicts is counted in `unit`.
+    """
 
     block: Any
     history: tuple[EpochMetrics, ...]
     best_epoch: int
     stopped: Literal["completed", "early"]
+    unit: Unit = AS_RATED
     cpu_seconds: float = 0.0
+
+    @property
+    def kept(self) -> EpochMetrics:
+        """Return the epoch whose weights are exported."""
+        return self.history[self.best_epoch - 1]

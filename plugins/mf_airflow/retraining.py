@@ -2,7 +2,7 @@
 
     from mf_airflow.retraining import retraining
 
-    books = retraining("books_mf", "s3://shop/ratings.parquet", "@daily", {"networks": ["mlp"]})
+    dag = retraining("books_mf", "s3://shop/ratings.parquet", "@daily", {"networks": ["mlp"]})
 
 One task per step. Light steps run in the task's own process; trainings and evaluations run on
 workers of the queue `gpu`, side by side. Steps hand records to each other through the object store
@@ -26,7 +26,7 @@ from mf_airflow.tasks.form import make_params
 from mf_airflow.tasks.gpu_step import GpuStepOperator
 from mf_airflow.tasks.timetable import make_timetable
 from mftasks import networks
-from mftasks.data import catalog
+from mftasks.data import catalog, uris
 from mftasks.records import DagRun
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def retraining(
     `defaults` are what the trigger form has in the place of what `mftasks.params` describes; `options`
     are Airflow's own of a DAG, such as `tags`, `max_active_runs` or `default_args`.
     """
+    dataset = uris.complete(dataset)
     chosen = {
         "schedule": make_timetable(schedule, inspect.stack(context=0)[1].filename),
         "dag_display_name": f"{dag_id}: retraining on {catalog.identify(dataset)}",

@@ -10,6 +10,7 @@ from mftasks.bundle.export import export
 from mftasks.data.arrays import Part, Vocabulary
 from mftasks.mx import mx
 from mftasks.records import TrainConfig
+from mftasks.scoring.baselines import fit_biases
 
 INT_IDS = Vocabulary(np.arange(60) * 3 + 5, np.arange(40) * 2 + 1)
 STR_IDS = Vocabulary(
@@ -46,9 +47,14 @@ def make_header(network: str, train: Part) -> bundle.Header:
 
 
 def export_network(
-    folder: Path, train: Part, network: str = "linear", vocabulary: Vocabulary = INT_IDS
+    folder: Path,
+    train: Part,
+    network: str = "linear",
+    vocabulary: Vocabulary = INT_IDS,
+    **how: Any,
 ) -> Any:
     made = make_block(network)
     folder.mkdir()
-    export(folder, made, make_header(network, train), vocabulary, train)
+    biases = fit_biases(train, None, 60, 40)._replace(mean=3.5)
+    export(folder, made, make_header(network, train), vocabulary, train, biases, **how)
     return made

@@ -6,11 +6,16 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from mftasks import bundle, networks
+from mftasks.bundle.files import PARAMETERS, SYMBOL
+from mftasks.bundle.symbol import import_network
 from mftasks.data.arrays import Part
-from mftasks.mx import mx
+from mftasks.factors.units import Unit
+from mftasks.mx import mx, predict
+from mftasks.networks._sides import Sides
 from tests.bundle.exports import INT_IDS, export_network
 
 
@@ -52,3 +57,52 @@ def test_mxnet_alone_reads_the_symbol_and_the_parameters(folder: Path, train: Pa
 
 def test_only_the_prediction_is_exported(folder: Path) -> None:
     assert mx.sym.load(str(folder / bundle.SYMBOL)).list_outputs() == ["plus_scalar_1_output"]
+
+
+@pytest.mark.parametrize("network", networks.names())
+@pytest.mark.parametrize(("unit", "share"), [(Unit(3.5, 1.1), 0.7), (Unit(30, -20), 1.0)])
+def test_the_factors_predict_what_the_symbol_does(
+    tmp_path: Path, train: Part, network: str, unit: Unit, share: float
+) -> None:
+    export_network(tmp_path / "bundle", train, network, unit=unit, share=share)
+    loaded = bundle.load(tmp_path / "bundle")
+    assert loaded.factors is not None
+    symbol = import_network(*(tmp_path / "bundle" / name for name in (SYMBOL, PARAMETERS)))
+    users, items = (side.ravel().astype(np.int32) for side in np.mgrid[:60, :40])
+    expected = predict(symbol, users, items)
+    found = loaded.predict_at(users, items, clip=False)
+    assert found == pytest.approx(expected, abs=1e-5 * float(np.abs(expected).max()))
+
+
+def test_a_bundle_with_factors_predicts_without_mxnet(folder: Path) -> None:
+    script = (
+        "import sys\nfrom mftasks import bundle\nmodel = bundle.load(sys.argv[1])\n"
+        "model.predict([5, 8], [1, 3]), model.recommend(5), model.similar(1)\n"
+        "model.recommend(model.fold_in({1: 5, 3: 2}))\n"
+        "assert 'mxnet' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, str(folder)], check=True)
+
+
+def test_a_network_without_factors_predicts_by_its_symbol(
+    tmp_path: Path, train: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_network(tmp_path / "with", train)
+    monkeypatch.delattr(Sides, "factors")
+    export_network(tmp_path / "without", train)
+    assert not (tmp_path / "without" / "factors.npz").exists()
+    some, other = (bundle.load(tmp_path / name) for name in ("with", "without"))
+    assert other.factors is None
+    assert [item for item, _ in other.recommend(5)] == [item for item, _ in some.recommend(5)]
+    users, items = INT_IDS.user_ids[train.users], INT_IDS.item_ids[train.items]
+    assert other.predict(users, items) == pytest.approx(some.predict(users, items), rel=1e-5)
+
+
+def test_factors_that_predict_something_else_are_left_out_with_a_word(
+    tmp_path: Path, train: Part, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = Sides.factors
+    monkeypatch.setattr(Sides, "factors", lambda self: right(self)._replace(mu=np.float32(0)))
+    export_network(tmp_path / "bundle", train)
+    assert bundle.load(tmp_path / "bundle").factors is None
+    assert "predicts other ratings than its factors() do, by up to 3.5" in caplog.text

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from mftasks import bundle, networks
 from mftasks.data.arrays import Part
+from mftasks.errors import MfError
 from mftasks.mx import mx
+from mftasks.scoring.baselines import fit_biases
+from mftasks.store.blobs import sha256_of
 from tests.bundle.exports import INT_IDS, STR_IDS, export_network
 
 
@@ -20,7 +24,8 @@ def test_a_loaded_bundle_predicts_what_the_trained_block_does(
     predicted = bundle.load(tmp_path / "bundle").predict(
         INT_IDS.user_ids[train.users], INT_IDS.item_ids[train.items], clip=False
     )
-    np.testing.assert_array_equal(predicted, trained(*sides)[0].asnumpy())
+    expected = trained(*sides)[0].asnumpy()
+    assert predicted == pytest.approx(expected, abs=2e-6 * float(np.abs(expected).max()))
     assert predicted.dtype == np.float32
 
 
@@ -48,19 +53,34 @@ def test_large_batches_are_predicted_in_chunks(
     np.testing.assert_allclose(loaded.predict(users, items), whole, rtol=1e-5)
 
 
-def test_an_unknown_user_gets_the_mean_of_the_item(loaded: bundle.Bundle, train: Part) -> None:
-    mean = train.ratings[train.items == 7].mean()
-    assert float(loaded.predict(-99, INT_IDS.item_ids[7])) == pytest.approx(mean)
-
-
-def test_an_unknown_item_gets_the_mean_of_the_user(loaded: bundle.Bundle, train: Part) -> None:
-    mean = train.ratings[train.users == 9].mean()
-    assert float(loaded.predict(INT_IDS.user_ids[9], 2)) == pytest.approx(mean)
+def test_unknown_ids_get_the_biases_of_the_known_ones(loaded: bundle.Bundle, train: Part) -> None:
+    fitted = fit_biases(train, None, 60, 40)
+    assert float(loaded.predict(-99, INT_IDS.item_ids[7])) == pytest.approx(3.5 + fitted.items[7])
+    assert float(loaded.predict(INT_IDS.user_ids[9], 2)) == pytest.approx(3.5 + fitted.users[9])
 
 
 def test_an_unknown_user_and_item_get_the_mean(loaded: bundle.Bundle) -> None:
     assert float(loaded.predict("nobody", "nothing")) == 3.5
     assert loaded.predict_at(np.array([-1]), np.array([-1])).tolist() == [3.5]
+
+
+def test_a_bundle_of_version_0_2_has_no_biases_and_answers_with_means(
+    folder: Path, train: Part
+) -> None:
+    with np.load(folder / "vocabulary.npz") as arrays:
+        kept = {name: array for name, array in arrays.items() if "biases" not in name}
+    np.savez(folder / "vocabulary.npz", **kept)
+    (folder / "factors.npz").unlink()
+    index = msgspec.json.decode((folder / bundle.INDEX).read_bytes())
+    del index["files"]["factors.npz"], index["header"]["noise"]
+    index["files"]["vocabulary.npz"] = sha256_of(folder / "vocabulary.npz")
+    (folder / bundle.INDEX).write_bytes(msgspec.json.encode(index))
+    old = bundle.load(folder)
+    item = INT_IDS.item_ids[7]
+    assert float(old.predict(-99, item)) == pytest.approx(train.ratings[train.items == 7].mean())
+    assert float(old.predict(INT_IDS.user_ids[3], item)) > 0
+    with pytest.raises(MfError, match="has no factors"):
+        old.similar(item)
 
 
 def test_a_bundle_knows_whose_rating_is_no_prediction(loaded: bundle.Bundle) -> None:
@@ -106,8 +126,24 @@ def test_recommendations_leave_out_what_is_excluded(loaded: bundle.Bundle) -> No
     assert not set(best) & set(rest)
 
 
-def test_a_newcomer_gets_items_that_many_rated_well(loaded: bundle.Bundle, train: Part) -> None:
-    counts = np.bincount(train.items)
-    sums = np.bincount(train.items, weights=train.ratings)
-    damped = (sums + 10 * 3.5) / (counts + 10)
-    assert loaded.recommend("nobody", 1)[0][0] == INT_IDS.item_ids[np.argmax(damped)]
+def test_a_newcomer_gets_items_of_the_largest_bias(loaded: bundle.Bundle, train: Part) -> None:
+    biases = fit_biases(train, None, 60, 40).items
+    expected = INT_IDS.item_ids[np.argsort(-biases)[:5]].tolist()
+    recommended = loaded.recommend("nobody", 5)
+    assert [item for item, _ in recommended] == expected
+    assert [score for _, score in recommended] == pytest.approx(
+        loaded.predict("nobody", expected).tolist()
+    )
+
+
+def test_similar_items_have_vectors_of_the_largest_cosine(loaded: bundle.Bundle) -> None:
+    assert loaded.factors is not None
+    vectors = loaded.factors.item_vectors / np.linalg.norm(
+        loaded.factors.item_vectors, axis=1, keepdims=True
+    )
+    cosines = vectors @ vectors[4]
+    expected = [n for n in np.argsort(-cosines) if n != 4][:3]
+    found = loaded.similar(INT_IDS.item_ids[4], 3)
+    assert [item for item, _ in found] == INT_IDS.item_ids[expected].tolist()
+    assert [cosine for _, cosine in found] == pytest.approx(cosines[expected].tolist(), abs=1e-5)
+    assert loaded.similar("nothing") == []

@@ -59,7 +59,8 @@ def test_a_whole_run_in_one_terminal_then_predict_and_recommend(
         (["run"], {"MF_STORE": "ftp://x"}, 64, "ftp://x"),
         (["run"], {"MF_CHECKPOINT_SECONDS": "soon"}, 64, "soon"),
         (["validate", "--run-id", "nobody"], {}, 66, "nobody"),
-        (["run", "--set", "dataset=[/foo]"], {}, 64, "unknown data set '[/foo]'"),
+        (["run", "--set", "dataset=[foo]"], {}, 64, "unknown data set '[foo]'"),
+        (["run", "--set", "dataset=[/foo]"], {}, 64, "/[/foo]'; it must be a file"),
         (["predict", "--user", "1", "--item", "2"], {}, 66, "no published run"),
         (["predict", "--user", "1", "--item", "2", "--from", "[/x]"], {}, 66, "run '[/x]'"),
     ],
@@ -93,7 +94,7 @@ def test_sigterm_stops_a_run_and_its_children(tmp_path: Path, ratings_csv: str) 
     )  # fmt: skip
     assert child.stderr is not None
     for line in child.stderr:
-        if "train" in line and "epoch" in line:
+        if re.search(r"train \w+: epoch [1-9]", line):  # epoch 0 waits for a device
             break
     child.send_signal(signal.SIGTERM)
     child.communicate(timeout=30)

@@ -154,8 +154,8 @@ def test_the_form_shows_what_an_empty_field_stands_for(parsed: dict[str, Any]) -
     [
         (
             "dataset",
-            ["ml-1oom", "file://host/r.csv", "http://a/r.csv", "s3://a/b", ""],
-            ["ml-1m", "s3://a/b.csv"],
+            ["ml-1oom", "file://host/r.csv", "ftp://a/r.csv", "s3://a/", "r.csv", ""],
+            ["ml-1m", "s3://a/b.csv", "/data/r.csv", "s3://a/b/", "https://a/r", "file:///a/*.csv"],
         ),
         ("networks", [["mpl"], ["mlp", "mlp"]], [["mlp", "linear"], None]),
         ("test_from", ["spring", "1998-4-1"], ["1998-04-01", "1998-04-01T12:00:00+02:00", None]),

@@ -149,5 +149,5 @@ def test_the_dag_of_the_page_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     [code] = re.findall(r"```python\n(.*?)```", page, re.S)
     defined: dict[str, Any] = {}
     exec(compile(code, __file__, "exec"), defined)
-    assert defined["books"].dag_id == "books_mf"
-    assert defined["books"].params["networks"] == ["mlp"]
+    assert defined["dag"].dag_id == "books_mf"
+    assert defined["dag"].params["networks"] == ["mlp"]

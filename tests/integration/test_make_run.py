@@ -128,11 +128,20 @@ def test_up_hands_out_what_is_published_and_stays_with_the_ui_until_down(run: Ru
     assert place.run("down") == (0, "no stack is running here\n")
 
 
-def test_parameters_that_are_no_json_are_refused_before_anything_starts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("conf", "expected"),
+    [
+        ("{preset: notebook}", "is not JSON"),
+        ('{"networks": ["rezet"]}', "unknown network 'rezet'; did you mean 'resnet'?"),
+    ],
+)
+def test_parameters_that_cannot_be_planned_are_refused_before_anything_starts(
+    conf: str, expected: str, tmp_path: Path
+) -> None:
     place = Place(tmp_path / "local", tmp_path / "output")
-    code, printed = place.run("run", "--conf", "{preset: notebook}")
+    code, printed = place.run("run", "--conf", conf)
     assert code == 64
-    assert "is not JSON" in printed
+    assert expected in printed.replace("\n", " ")
     assert not place.local.exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.stack_commands import ROOT, Command, Place
 
 pytestmark = pytest.mark.server
-NO_PLAN = '{"epoch": 3}'
+NO_DATA = '{"dataset": "/nowhere/ratings.csv"}'
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,10 @@ def test_ctrl_c_while_it_starts_leaves_nothing(place: Place, n_processes: int) -
 
 
 def test_then_a_failed_run_exits_non_zero_and_shows_why(place: Place) -> None:
-    code, printed = place.run("run", "--conf", NO_PLAN)
+    code, printed = place.run("run", "--conf", NO_DATA)
     assert code == 1
-    assert "plan failed; its log ends with:" in printed
-    assert "InvalidPlan: unknown parameter 'epoch'; did you mean 'epochs'?" in printed
+    assert "download failed; its log ends with:" in printed
+    assert "No such file or directory: '/nowhere/ratings.csv'; it must be" in printed
     assert not place.output.exists()
 
 

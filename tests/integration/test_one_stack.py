@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ from tests.waiting import wait
 
 DAG_FILE = """
 from mf_airflow.retraining import retraining
-dag = retraining({dag!r}, {dataset!r}, None, {{"networks": ["linear"]}})
+retraining({dag!r}, {dataset!r}, None, {{"networks": ["linear"]}})
 """
 HOURS = 0.002
 TASK = "train_linear"
@@ -123,17 +123,15 @@ def test_a_stopped_training_resumes_in_the_same_try_and_one_marked_failed_stays_
     airflow.trigger("long", LONG | {"epochs": 400, "dataset": one.many})
     wait(lambda: _epoch(airflow) >= 3, 120, states)
     for _ in range(3):  # as a worker that shuts down does
-        wait(lambda: len(_guards()) == 1, 60, states)
-        [step] = _guards()
+        step = _the_guard(states)
         reached = _epoch(airflow)
         wait(lambda reached=reached: _epoch(airflow) > reached, 60, states)
         os.kill(step.pid, signal.SIGTERM)
         step.wait(20)
         assert _state(airflow, "long")[1] == 1
     wait(lambda: _state(airflow, "long")[0] == "running", 60, states)
-    wait(lambda: len(_guards()) == 1, 60, states)
+    step = _the_guard(states)
     assert _state(airflow, "long") == ("running", 1)
-    [step] = _guards()
     task = f"/api/v2/dags/{DAG}/dagRuns/long/taskInstances/{TASK}"
     airflow.ask("PATCH", task, {"new_state": "failed"})
     psutil.wait_procs([step], timeout=60)
@@ -152,17 +150,33 @@ def _epoch(airflow: stack.Airflow) -> int:
     return 0 if tick is None else tick.done
 
 
+def _the_guard(states: Callable[[], object]) -> psutil.Process:
+    """Wait for the guard of the one training that runs."""
+    found: list[psutil.Process] = []
+
+    def one_runs() -> bool:
+        found[:] = _guards()
+        return len(found) == 1
+
+    wait(one_runs, 60, states)
+    return found[0]
+
+
 def _guards() -> list[psutil.Process]:
-    """Return the guards of trainings below this process."""
-    found = []
+    """Return the guards of trainings below this process.
+
+    A guard's child bears the guard's own command line until it has become the step that is guarded, so a process
+    below a guard is none.
+    """
+    found: dict[int, psutil.Process] = {}
     for process in psutil.Process().children(recursive=True):
         try:
-            command = process.cmdline()
+            command, above = process.cmdline(), process.ppid()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        if guard.__file__ in command and "train" in command:
-            found.append(process)
-    return found
+        if guard.__file__ in command and "train" in command and above not in found:
+            found[process.pid] = process
+    return list(found.values())
 
 
 def test_each_dag_trains_on_its_own_data_and_a_cleared_run_goes_on_where_it_was(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 from airflow import plugins_manager
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.utils.file import might_contain_dag
 
+from mf_airflow import retraining as retraining_module
 from mf_airflow.mf_plugin import MfPlugin
 from mf_airflow.retraining import retraining, skip_unless_chosen
 from mftasks.errors import InvalidPlan
 
+ROOT = Path(__file__).parents[2]
 BOOKS = "s3://shop/ratings.parquet"
 
 
@@ -29,6 +33,20 @@ def test_a_second_dag_has_its_own_data_set_schedule_and_defaults(books: Any) -> 
     assert (given["dataset"], given["networks"], given["epochs"]) == (BOOKS, ["mlp"], 5)
     assert BOOKS in books.description
     assert books.dag_display_name.startswith("books_mf: retraining on ratings-")
+
+
+@pytest.mark.parametrize(
+    "documented", [ROOT / "docs/your-ratings.md", Path(str(retraining_module.__file__))]
+)
+def test_airflow_takes_the_documented_file_for_one_of_dags(
+    documented: Path, tmp_path: Path
+) -> None:
+    text = documented.read_text()
+    begin = text.index("from mf_airflow.retraining import retraining")
+    file = tmp_path / "books.py"
+    file.write_text(text[begin : text.index(")", begin) + 1])
+    assert "retraining(" in file.read_text()
+    assert might_contain_dag(str(file), safe_mode=True)
 
 
 def test_the_first_dag_is_as_it_was(books: Any) -> None:

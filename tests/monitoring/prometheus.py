@@ -14,7 +14,8 @@ from mf_airflow.embedded.process import Process, free_ports
 from tests import programs
 
 FOLDER = Path(__file__).parents[2] / "docker" / "prometheus"
-EVERY = "250ms"
+SCRAPED_EVERY = "1s"  # also the scrape's timeout; one that a busy machine misses ends every alert
+EVALUATED_EVERY = "250ms"
 
 
 class Prometheus:
@@ -32,6 +33,11 @@ class Prometheus:
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that are pending or firing."""
         return list(self.client.get("/api/v1/alerts").json()["data"]["alerts"])
+
+    def alertmanagers(self) -> list[str]:
+        """Return where alerts are sent; one that fires before is sent again a minute later."""
+        active = self.client.get("/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
+        return [one["url"] for one in active]
 
     def targets(self) -> list[dict[str, Any]]:
         """Return what is scraped, with the last error."""
@@ -53,9 +59,9 @@ def running(folder: Path, target: str, *, alertmanager: str | None = None) -> It
     """
     config = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
     config["global"] = {
-        "scrape_interval": EVERY,
-        "scrape_timeout": EVERY,
-        "evaluation_interval": EVERY,
+        "scrape_interval": SCRAPED_EVERY,
+        "scrape_timeout": SCRAPED_EVERY,
+        "evaluation_interval": EVALUATED_EVERY,
     }
     config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
     config["alerting"]["alertmanagers"][0]["static_configs"] = [

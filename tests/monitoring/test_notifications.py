@@ -32,10 +32,15 @@ def test_an_alert_is_sent_everywhere_and_a_failed_run_is_left_to_airflow(tmp_pat
             tmp_path / "prometheus", f"127.0.0.1:{stand_in.http_port}", alertmanager=address
         ) as server,
     ):  # fmt: skip
+        wait(server.alertmanagers, 30, server.targets)
         for line in (FAILED_RUN, BAD_DATA):
             stand_in.exporter.take(line)
         wait(lambda: len(server.alerts()) == 2, 20, server.alerts)
-        wait(lambda: bool(posts.got.keys() >= {"/hook", "/slack"} and mails.letters), 40, str)
+        wait(
+            lambda: bool(posts.got.keys() >= {"/hook", "/slack"} and mails.letters),
+            100,
+            lambda: (server.alerts(), posts.got, mails.commands),
+        )
         sent = [json.loads(posts.got[path]) for path in ("/hook", "/slack")]
     assert [one["labels"]["alertname"] for one in sent[0]["alerts"]] == ["DataChecksFailed"]
     [attachment] = sent[1]["attachments"]

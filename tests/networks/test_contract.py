@@ -87,7 +87,8 @@ def test_it_overfits_200_ratings_to_below_the_bias_baseline(
         preset, epochs=100, batch_size=50, learning_rate=0.01, l2=0.0, weight_decay=0.0, keep="last"
     )
     trained = training.fit(config, training.Data(some, None, SIZES, 1.0, 5.0))
-    found = pool_rmse(predict(trained.block, some.users, some.items, mx.cpu()), some.ratings)
+    predicted = trained.unit.unscale(predict(trained.block, some.users, some.items, mx.cpu()))
+    found = pool_rmse(predicted, some.ratings)
     assert found < 0.5 * least_squares_of_biases(some)
 
 
@@ -137,6 +138,19 @@ def test_it_predicts_the_same_after_export_and_import(network: str, tmp_path: Pa
             str(tmp_path / "symbol.json"), ["users", "items"], str(tmp_path / "network.params")
         )
     assert np.array_equal(imported(*given).asnumpy(), expected)
+
+
+def test_its_factors_if_it_has_any_predict_what_it_does(network: str) -> None:
+    block = built(network)
+    if not hasattr(block, "factors"):
+        return
+    users, items = np.arange(60, dtype=np.int32), np.arange(60, dtype=np.int32) % 40
+    for side in (block.users, block.items):
+        side.bias.set_data(nd.random.normal(shape=side.bias.shape))
+    found = block.factors()
+    assert len(found.user_vectors) == 60
+    assert len(found.item_vectors) == 40
+    assert found.predict(users, items) == pytest.approx(predict(block, users, items), abs=1e-5)
 
 
 def test_its_presets_are_of_it_and_have_parameters_that_it_knows(network: str) -> None:

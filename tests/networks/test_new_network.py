@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from mftasks import networks
+
 ROOT = Path(__file__).parents[2]
 NCF = '''"""NCF: `r̂ = μ + b_u + b_i + ⟨p_u, q_i⟩ / t`, a network of the tests with a temperature."""
 
@@ -93,7 +95,7 @@ print(json.dumps([fields, sorted(dag.task_ids), dag.doc_md]))
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-NETWORKS = ["linear", "mlp", "ncf", "resnet"]
+NETWORKS = sorted({*networks.names(), "ncf"})
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +143,7 @@ class Read(NamedTuple):
 
     planned: subprocess.CompletedProcess[str]
     refused: subprocess.CompletedProcess[str]
+    parameters: str
     fields: dict[str, dict[str, Any]]
     tasks: list[str]
     doc: str
@@ -153,11 +156,12 @@ def read(run: Run, product: Path) -> Read:
         file.write_text(text.replace('"ncf"', f'"{file.stem}"'))
     planned = plan(run, "broken")
     refused = plan(run, "refused", 'networks=["broken0"]')
+    listed = run("-m", "mftasks", "parameters")
     parsed = run("-c", PARSE)
     for file in files:
         file.unlink()
     assert parsed.returncode == 0, parsed.stderr
-    return Read(planned, refused, *json.loads(parsed.stdout.splitlines()[-1]))
+    return Read(planned, refused, listed.stdout, *json.loads(parsed.stdout.splitlines()[-1]))
 
 
 def test_its_parameter_is_in_the_trigger_form_with_its_bounds(read: Read) -> None:
@@ -235,6 +239,7 @@ def test_files_that_are_broken_are_named_and_the_others_train(read: Read, produc
         assert f"network {name} cannot be used" in said
         assert sentence in found["broken"][name]
         assert sentence in read.doc
+        assert f"Left out: network {name} cannot be used" in read.parameters
     assert read.refused.returncode == 64
     assert "network broken0 cannot be used" in read.refused.stderr.replace("\n", " ")
     assert read.fields["networks"]["items"]["enum"] == NETWORKS

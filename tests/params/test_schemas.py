@@ -52,7 +52,7 @@ def test_a_parameter_without_a_title_is_called_by_its_name() -> None:
         ),
         ({"enum": ["adam", "sgd"]}, "one of adam, sgd"),
         ({"type": "boolean"}, "true or false"),
-        ({"type": "array"}, 'a list such as ["a", "b"]'),
+        ({"type": "array", "examples": [["a", "b"]]}, 'a list such as ["a", "b"]'),
         ({}, "a value"),
     ],
 )

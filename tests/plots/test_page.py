@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from mftasks.plots import page
-from mftasks.records import Group, Layer, Report
+from mftasks.records import Check, Group, Layer, Layout, Report
 
 
 def page_of(run: Report) -> str:
@@ -51,6 +51,25 @@ def test_warnings_head_the_report(run: Report, drawn: str) -> None:
     assert "too few users took part for intervals" in head
 
 
+def test_odd_data_head_the_report_and_rows_that_were_left_out_are_counted(
+    run: Report, drawn: str
+) -> None:
+    assert "are left out:" not in drawn
+    odd = Check(
+        name="item_id is an id", severity="warning", passed=False, detail="'<NULL>' in line 7"
+    )
+    profile = msgspec.structs.replace(
+        run.profile, checks=(odd,), dropped={"missing": 1_234, "duplicates": 2}
+    )
+    shown = page_of(msgspec.structs.replace(run, profile=profile))
+    head, _, rest = shown.partition("The networks compared")
+    assert "<b>Warning</b> item_id is an id: &#39;&lt;NULL&gt;&#39; in line 7." in head
+    assert (
+        "1,236 rows of the file are left out: 1,234 with a code for no rating, "
+        "2 that repeat a user and an item." in rest
+    )
+
+
 def test_known_and_new_pairs_are_shown_apart_with_their_number(run: Report, drawn: str) -> None:
     assert "Known and new users" not in drawn
     groups = (
@@ -61,3 +80,19 @@ def test_known_and_new_pairs_are_shown_apart_with_their_number(run: Report, draw
     shown = page_of(msgspec.structs.replace(run, evaluations=evaluations))
     assert '<th scope="row">known</th><td>1,234</td><td>0.7100</td><td>0.7100</td>' in shown
     assert '<th scope="row">new user</th><td>56</td><td>1.2300</td>' in shown
+
+
+def test_how_the_data_were_read_is_said(run: Report) -> None:
+    layout = Layout(
+        kind="text",
+        delimiter=";",
+        encoding="latin-1",
+        columns={"user": 0, "item": 2, "rating": 1},
+        names=("User-ID", "Stars<", "ISBN"),
+    )
+    profile = msgspec.structs.replace(run.profile, layout=layout)
+    shown = page_of(msgspec.structs.replace(run, profile=profile))
+    assert (
+        "read as text with semicolons between columns, a header, in latin-1: user is User-ID, item is ISBN, "
+        "rating is Stars&lt;."
+    ) in shown

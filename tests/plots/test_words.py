@@ -24,7 +24,7 @@ def test_the_summary_is_sober_about_small_gains(run: Report) -> None:
 
     assert "is 0.0300 better (95\u00a0% interval 0.0200 – 0.0400)" in summary(0.03)
     assert "differs from it by 0.0050" in summary(0.005)
-    assert "is 0.0300 worse" in summary(-0.03)
+    assert "is 0.0300 worse (95\u00a0% interval 0.0200 – 0.0400)" in summary(-0.03)
 
 
 def test_a_network_that_was_not_chosen_is_named_if_only_it_is_clearly_better(run: Report) -> None:

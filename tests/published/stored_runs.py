@@ -35,7 +35,7 @@ def blob(key: str) -> BlobRef:
 
 def data_set(name: str, data: str) -> DatasetRef:
     ratings = blob(f"datasets/{data}/ratings.csv")
-    return DatasetRef(name=name, source="", format="csv", sha256=data, ratings=ratings)
+    return DatasetRef(name=name, source="", sha256=data, ratings=ratings)
 
 
 def split_of(data: str) -> dict[str, object]:

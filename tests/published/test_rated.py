@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mftasks import published
-from mftasks.data import formats
+from mftasks import published, reading
 from mftasks.published.rated import pack_rated
-from mftasks.records import Manifest, SplitConfig
+from mftasks.records import Manifest, ReadConfig, SplitConfig
 from mftasks.store.workspace import Workspace
 
 
@@ -26,7 +25,8 @@ def test_what_a_user_rated_in_any_part_of_the_data_is_known_without_the_store(
 
 
 def test_what_was_rated_after_as_of_is_not_known(finished: Workspace, manifest: Manifest) -> None:
-    table = formats.read(finished.fetch(manifest.dataset.ratings), "csv")
+    path = finished.fetch(manifest.dataset.ratings)
+    table = reading.load([path], reading.understand([path], ReadConfig()), ReadConfig()).table
     moments = np.sort(table.timestamps)
     as_of = datetime.fromtimestamp(int(moments[len(moments) // 2]), UTC)
     data = pack_rated(table, SplitConfig(strategy="hash", test_fraction=0.2, as_of=as_of))

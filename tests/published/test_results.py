@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from mftasks.published.results import conclude, find_best, tabulate_results, tabulate_runs
-from mftasks.records import Interval, Manifest, Score
+from mftasks.records import Group, Interval, Manifest, Score
 from mftasks.store import keys
 from tests.finished_run import RUN, published_run
 
@@ -53,6 +53,16 @@ def test_the_chosen_network_is_first_and_the_others_follow_by_validation(
     ]
     rows = show(tabulate_results(replace(manifest, best="b", scores=tuple(scores))))
     assert [row[0] for row in rows] == ["b", "a", "c"]
+
+
+def test_warm_and_cold_ratings_are_apart_with_their_numbers(manifest: Manifest) -> None:
+    apart = {
+        "warm": Group(label="known", n_ratings=19_964, rmse=0.9236),
+        "cold": Group(label="cold", n_ratings=36, rmse=1.0312),
+    }
+    table = tabulate_results(replace(manifest, best="mlp", scores=(replace(SCORE, **apart),)))
+    assert [str(column.header) for column in table.columns][-2:] == ["warm (19,964)", "cold (36)"]
+    assert show(table)[0][-2:] == ["0.9236", "1.0312"]
 
 
 def test_a_row_holds_every_figure(manifest: Manifest) -> None:

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mftasks.data import catalog, formats, sources
+from mftasks import reading
+from mftasks.data import catalog
+from mftasks.data.fetching import sources
 from mftasks.errors import (
     ChecksumMismatch,
     InvalidDataset,
@@ -18,7 +20,7 @@ from mftasks.errors import (
     StoreUnavailable,
     UnknownDataset,
 )
-from mftasks.records import DatasetRef
+from mftasks.records import DatasetRef, ReadConfig
 from mftasks.steps.download import download
 from mftasks.store import keys
 from mftasks.store.workspace import Workspace
@@ -43,7 +45,9 @@ def test_every_data_set_of_the_catalogue_is_put_into_the_store(
     assert ref.sha256 == ref.ratings.sha256 == hashlib.sha256(ratings).hexdigest()
     assert ref.ratings.key.startswith(f"datasets/{ref.sha256}/")
     assert workspace.fetch(ref.ratings).read_bytes() == ratings
-    assert formats.read(workspace.fetch(ref.ratings), ref.format).n_ratings == len(movielens.ROWS)
+    assert ref.layout is not None
+    found = reading.load([workspace.fetch(ref.ratings)], ref.layout, ReadConfig())
+    assert found.table.n_ratings == len(movielens.ROWS)
     assert ref.titles is not None
     assert json.loads(workspace.fetch(ref.titles).read_bytes()) == movielens.TITLES
     assert workspace.read(keys.run("a", "download.json"), DatasetRef) == ref
@@ -146,11 +150,8 @@ def test_a_file_of_the_user_is_copied_by_its_content(workspace: Workspace, tmp_p
     path = tmp_path / "My Shop.csv"
     path.write_text("user_id,item_id,rating\nana,x,3\n")
     ref = download(workspace, plan_run(workspace, path.as_uri()))
-    assert (ref.name, ref.format, ref.source) == (
-        catalog.identify(path.as_uri()),
-        "csv",
-        path.as_uri(),
-    )
+    assert (ref.name, ref.source) == (catalog.identify(path.as_uri()), path.as_uri())
+    assert ref.layout is None
     assert ref.titles is None
     first = path.read_bytes()
     path.write_text("user_id,item_id,rating\nana,x,4\n")
@@ -166,12 +167,39 @@ def test_an_object_of_the_user_is_read_from_s3(s3_workspace: Workspace, tmp_path
     s3_workspace.store.put("uploads/mine.parquet", path, "application/octet-stream")
     uri = f"{s3_workspace.store.uri}/uploads/mine.parquet"
     ref = download(s3_workspace, plan_run(s3_workspace, uri))
-    assert (ref.name, ref.format, ref.source) == (catalog.identify(uri), "parquet", uri)
-    assert formats.read(s3_workspace.fetch(ref.ratings), "parquet").n_ratings == 2
+    assert (ref.name, ref.source) == (catalog.identify(uri), uri)
+    path = s3_workspace.fetch(ref.ratings)
+    layout = reading.understand([path], ReadConfig())
+    assert layout.kind == "parquet"
+    assert reading.load([path], layout, ReadConfig()).table.n_ratings == 2
     with pytest.raises(InvalidPlan, match=r"yours\.parquet is not there; it must be"):
         download(s3_workspace, plan_run(s3_workspace, uri.replace("mine.", "yours."), "b"))
     with pytest.raises(InvalidPlan, match=r"data set 's3://nobodys/a\.csv': .*create it, or check"):
         download(s3_workspace, plan_run(s3_workspace, "s3://nobodys/a.csv", "c"))
+
+
+def test_a_folder_of_s3_is_one_data_set_in_parts(s3_workspace: Workspace) -> None:
+    rows = {
+        "a/part-1": "3,2,5\n",
+        "a/part-0": "1,2,3\n2,2,4\n",
+        "a/_SUCCESS": "",
+        "a/x/p": "4,2,1\n",
+    }
+    for name, text in {**rows, "ab": "9,9,9\n"}.items():
+        data = ("user_id,item_id,rating\n" + text).encode() if text else b""
+        s3_workspace.store.put(f"uploads/{name}", data, "text/csv")
+    base = f"{s3_workspace.store.uri}/uploads"
+    for run, place, users in (
+        ("a", "a", [1, 2, 3, 4]),
+        ("b", "a/", [1, 2, 3, 4]),
+        ("c", "a/part-*", [1, 2, 3]),
+        ("d", "ab", [9]),
+    ):
+        ref = download(s3_workspace, plan_run(s3_workspace, f"{base}/{place}", run))
+        found = reading.load_stored(s3_workspace, ref, None, ReadConfig())
+        assert found.table.users.known.tolist() == users
+        assert len(ref.blobs) == max(1, len(users) - 1)
+        assert (ref.sha256 == ref.ratings.sha256) == (len(users) == 1)
 
 
 def test_a_dead_s3_server_is_a_source_that_does_not_answer(

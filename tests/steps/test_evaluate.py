@@ -129,6 +129,10 @@ def test_unseen_ids_are_scored_by_fallback_and_counted(workspace: Workspace) -> 
     assert [(group.label, group.n_ratings) for group in evaluation.by_novelty] == [
         *(("known", evaluation.n_ratings - 12), ("new user", 5), ("new item", 2), ("both new", 5))
     ]
+    assert evaluation.warm == evaluation.by_novelty[0]
+    assert evaluation.cold is not None
+    pooled = sum(group.n_ratings * group.rmse**2 for group in evaluation.by_novelty[1:]) / 12
+    assert (evaluation.cold.n_ratings, evaluation.cold.rmse) == (12, pytest.approx(pooled**0.5))
     assert (evaluation.by_activity[0].label, evaluation.by_activity[0].n_ratings) == ("unseen", 10)
 
 

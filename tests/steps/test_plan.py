@@ -212,10 +212,11 @@ def test_a_message_never_repeats_more_than_300_letters(name: str) -> None:
     ("dataset", "sentence"),
     [
         ("file://host/tmp/own.csv", "lies on the host 'host'"),
-        ("file:///etc/passwd", "must end in .csv or .parquet"),
-        ("s3://bucket/key.txt", "must end in .csv or .parquet"),
-        ("file://", "must end in .csv or .parquet"),
-        ("http://somewhere/ratings.csv", "unknown data set"),
+        ("ratings.csv", "is a relative path"),
+        ("file://", "names no file"),
+        ("file:///", "names no file"),
+        ("s3://bucket", "is a whole bucket"),
+        ("ftp://somewhere/ratings.csv", "unknown data set"),
     ],
 )
 def test_a_data_set_that_cannot_be_ratings_is_refused_before_anything_runs(
@@ -226,7 +227,11 @@ def test_a_data_set_that_cannot_be_ratings_is_refused_before_anything_runs(
 
 
 @pytest.mark.parametrize(
-    "dataset", ["s3://bucket/A.CSV", "file:///a b.csv", "file://localhost/r.csv"]
+    "dataset",
+    [
+        *("s3://bucket/A.CSV", "file:///a b.csv", "file://localhost/r.csv", "s3://bucket/folder/"),
+        *("https://somewhere/ratings", "file:///data/part-*"),
+    ],
 )
 def test_a_uri_of_ratings_is_accepted(dataset: str) -> None:
     assert resolve("r", {"dataset": dataset}).dataset == dataset

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from mftasks.data import formats
+from mftasks import reading
+from mftasks.data import catalog
 from mftasks.data.arrays import read_part, read_vocabulary
 from mftasks.errors import MissingRecord
 from mftasks.records import DatasetRef, Profile, SplitConfig, SplitRef
@@ -141,7 +142,7 @@ def test_a_split_is_made_once_for_all_runs_on_the_same_data(
     prepare(workspace, tmp_path, rows, HASH, "a")
     prepare(workspace, tmp_path, rows, HASH, "b")
     first = split(workspace, "a")
-    monkeypatch.setattr(formats, "read", None)
+    monkeypatch.setattr(reading, "load", None)
     assert split(workspace, "b") == first
     assert split(workspace, "a") == first
 
@@ -182,13 +183,14 @@ def test_canonical_takes_the_fold_in_the_order_of_the_file(workspace: Workspace,
     ref = DatasetRef(
         name="ml-100k",
         source="made here",
-        format="tab",
+        layout=catalog.LAYOUTS["tab"],
         sha256=sha256,
         ratings=workspace.put_blob(f"datasets/{sha256}/u.data", text),
     )
     profile = workspace.read(keys.run("a", "profile.json"), Profile)
     workspace.store.delete(keys.run("a", "profile.json"))
-    workspace.write(keys.run("a", "profile.json"), msgspec.structs.replace(profile, dataset=ref))
+    changed = msgspec.structs.replace(profile, dataset=ref, layout=catalog.LAYOUTS["tab"])
+    workspace.write(keys.run("a", "profile.json"), changed)
     made = split(workspace, "a")
     expected = sorted((user, item, rating) for user, item, rating, _ in rows[20_000:40_000])
     assert read_rows(workspace, made, "test") == expected

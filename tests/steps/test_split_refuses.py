@@ -42,6 +42,8 @@ def test_a_test_part_of_mostly_unknown_pairs_is_warned_of(workspace: Workspace, 
 def test_a_test_part_of_few_users_is_warned_of(workspace: Workspace, tmp_path: Path):
     ref = split(workspace, prepare(workspace, tmp_path, warm_and_cold(25, 0), TEMPORAL))
     assert ref.warnings == (
+        "the test part has 25 ratings; an RMSE of fewer than 100 says little: take more data, or a larger "
+        "part",
         "the test part has 25 users; figures of fewer than 30 depend on who they happen to be",
     )
 

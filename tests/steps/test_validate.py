@@ -5,10 +5,11 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mftasks.errors import InvalidDataset, MissingRecord
-from mftasks.records import DatasetRef, Profile, RunPlan, SplitConfig
+from mftasks.records import DatasetRef, Profile, ReadConfig, RunPlan, SplitConfig
 from mftasks.steps.download import download
 from mftasks.steps.validate import validate
 from mftasks.store import keys
@@ -25,7 +26,11 @@ HASH = SplitConfig(strategy="hash", test_fraction=0.2)
 
 
 def download_text(
-    workspace: Workspace, tmp_path: Path, text: str, split: SplitConfig = HASH
+    workspace: Workspace,
+    tmp_path: Path,
+    text: str,
+    split: SplitConfig = HASH,
+    config: ReadConfig | None = None,
 ) -> DatasetRef:
     """Plan a run on the user's own ratings, and download them."""
     path = tmp_path / "mine.csv"
@@ -34,6 +39,7 @@ def download_text(
         run_id="a",
         dataset=path.as_uri(),
         split=split,
+        reading=config or ReadConfig(),
         trainings=(),
         created_at=datetime.now(UTC),
         code_version="0",
@@ -79,8 +85,9 @@ def test_all_errors_are_listed_and_nothing_is_written(workspace: Workspace, tmp_
         "- rating is there",
         "- rating is finite",
         "- user_id is there",
-        "- user and item are a pair only once",
         "- ratings differ",
+        "- user and item are a pair only once",
+        "to see more",
     ]
     assert not workspace.store.exists(keys.run("a", "profile.json"))
 
@@ -89,9 +96,71 @@ def test_a_file_that_cannot_be_read_is_named(workspace: Workspace, tmp_path: Pat
     ref = download_text(workspace, tmp_path, HEADER + "ana,1,good,874965758\n")
     with pytest.raises(InvalidDataset) as caught:
         validate(workspace, "a")
-    assert str(caught.value) == (
-        f"{ref.name} from {ref.source}: line 2, column rating: 'good'; expected a number"
+    assert str(caught.value).startswith(f"{ref.name} from {ref.source} breaks")
+    assert "- every row can be read: 1 of 1 rows cannot: line 2: rating 'good'" in str(caught.value)
+
+
+STARS = "".join(
+    f"{user},{item},{(user * 7 + item * 3) % 5 + 1},874965758\n"
+    for user in range(1, 41)
+    for item in range(1, 31)
+    if (user + item) % 3
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("ana,1,good,874965758\n", "every row can be read: 1 of 1 rows cannot: line 2"),
+        (STARS + "999,1,1000000000,5\n", "1e+09 is 1 of 801 ratings (line 802)"),
+        (STARS + "998,1,99,5\n999,1,99,5\n", "99 is 2 of 802 ratings (line 802, line 803)"),
+        (STARS + "Total,Total,2400,\n", "2400 is 1 of 801 ratings (line 802)"),
+        (STARS + "1,7,4,5\n", "(1, 7) in line 6, line 802; correct them, or set duplicates"),
+        (STARS + '99,1,5,"5\n', "quotation mark"),
+    ],
+)
+def test_every_refusal_ends_with_the_command_that_shows_more(
+    workspace: Workspace, tmp_path: Path, rows: str, sentence: str
+):
+    ref = download_text(workspace, tmp_path, HEADER + rows)
+    with pytest.raises(InvalidDataset) as caught:
+        validate(workspace, "a")
+    assert sentence in str(caught.value)
+    assert str(caught.value).endswith(f"\nto see more: python -m mftasks inspect {ref.source}")
+
+
+def test_the_command_shows_no_password_and_can_be_pasted(workspace: Workspace, tmp_path: Path):
+    ref = download_text(workspace, tmp_path, HEADER + "ana,1,good,1\n")
+    secret = msgspec.structs.replace(ref, source="s3://me:hunter2@shop/my ratings.csv")
+    workspace.store.delete(keys.run("a", "download.json"))
+    workspace.write(keys.run("a", "download.json"), secret)
+    with pytest.raises(InvalidDataset) as caught:
+        validate(workspace, "a")
+    assert str(caught.value).endswith(
+        "\nto see more: python -m mftasks inspect 's3://shop/my ratings.csv'"
     )
+    assert str(caught.value).count("hunter2") == 0
+
+
+def test_rows_that_were_left_out_are_counted_by_reason(workspace: Workspace, tmp_path: Path):
+    rows = STARS + "998,1,99,5\n,,,\n1,1,1,874965758\n1,7,4,5\n"
+    config = ReadConfig(missing=(99,), duplicates="last")
+    download_text(
+        workspace,
+        tmp_path,
+        HEADER + rows + "7,x\n",
+        config=msgspec.structs.replace(config, bad_rows="drop"),
+    )
+    profile = validate(workspace, "a")
+    assert profile.dropped == {"empty": 1, "missing": 1, "duplicates": 2, "bad": 1}
+    assert profile.n_ratings == 800
+
+
+def test_a_profile_of_before_layouts_is_still_read(workspace: Workspace, tmp_path: Path):
+    download_text(workspace, tmp_path, SOUND)
+    profile = msgspec.to_builtins(validate(workspace, "a"))
+    del profile["layout"], profile["dropped"]
+    assert msgspec.convert(profile, Profile).layout is None
 
 
 def test_warnings_are_reported_and_do_not_stop_the_run(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ from mftasks.mx import mx, predict
 from mftasks.records import TrainConfig
 from mftasks.training import loop
 from mftasks.training.state import State
-from tests.training.fits import SIZES, config, equal, states, weights_of
+from tests.training.fits import config, equal, states, weights_of
 
 
 def test_another_seed_gives_other_weights(data: training.Data) -> None:
@@ -36,10 +37,7 @@ def test_every_rating_is_trained_on_whatever_the_batch_size(data: training.Data)
     assert n % 64, "the last batch must be shorter"
     untouched = config(epochs=1, learning_rate=1e-30, batch_size=64)
     (state,) = states(untouched, data)
-    errors = data.train.ratings - SIZES.mean_rating
-    assert state.history[0].train_rmse == pytest.approx(
-        float(np.sqrt(np.mean(errors**2))), abs=1e-3
-    )
+    assert state.history[0].train_rmse == pytest.approx(data.train.ratings.std(), abs=1e-3)
     assert state.n_updates == math.ceil(n / 64)
     for batch_size in (n, n - 1, 10 * n):
         (state,) = states(config(epochs=1, batch_size=batch_size), data)
@@ -76,7 +74,8 @@ def test_the_last_weights_are_kept_where_asked_or_nothing_is_held_out(data: trai
     last = training.fit(config(keep="last", **overfit), data)
     assert last.best_epoch == 12
     assert last.history[-1].valid_rmse > min(metrics.valid_rmse for metrics in last.history)
-    unheld = training.fit(config(patience=1, **overfit), data._replace(valid=None))
+    assert {metrics.share for metrics in last.history} == {1.0}
+    unheld = training.fit(config(patience=1, **overfit), dataclasses.replace(data, valid=None))
     assert (unheld.best_epoch, unheld.stopped) == (12, "completed")
     assert {metrics.valid_rmse for metrics in unheld.history} == {None}
     assert equal(weights_of(last), weights_of(unheld))
@@ -135,21 +134,44 @@ def test_weight_decay_and_l2_shrink_the_embeddings(data: training.Data) -> None:
     assert norm(l2=0.5) < 0.9 * free
 
 
-def test_validation_scores_unknown_ids_by_the_mean_of_the_known_one(data: training.Data) -> None:
-    users, items, ratings = data.train
+def test_validation_scores_unknown_ids_by_the_biases(data: training.Data) -> None:
     unknown = Part(
         np.array([-1, 0, -1, 0], np.int32), np.array([0, -1, -1, 0], np.int32), np.ones(4, "f")
     )
-    trained = training.fit(config(epochs=1), data._replace(valid=unknown))
-    known = predict(trained.block, unknown.users[3:], unknown.items[3:], mx.cpu())[0]
-    expected = [ratings[items == 0].mean(), ratings[users == 0].mean(), SIZES.mean_rating, known]
+    trained = training.fit(config(epochs=1), dataclasses.replace(data, valid=unknown))
+    known = trained.unit.unscale(
+        predict(trained.block, unknown.users[3:], unknown.items[3:], mx.cpu())
+    )
+    _, *sides = dataclasses.replace(data, valid=unknown).biases
+    of_user, of_item = (float(side[0]) for side in sides)
+    mean, share = data.train.ratings.mean(), trained.history[0].share
+    mixed = share * known[0] + (1 - share) * (mean + of_user + of_item)
+    expected = [mean + of_item, mean + of_user, mean, mixed]
     rmse = float(np.sqrt(np.mean((np.array(expected) - 1) ** 2)))
     assert trained.history[0].valid_rmse == pytest.approx(rmse, abs=1e-5)
 
 
+def test_the_share_of_a_network_is_the_one_that_predicts_the_validation_part_best(
+    data: training.Data,
+) -> None:
+    trained = training.fit(config(epochs=6, learning_rate=0.1), data)
+    valid, share = data.valid, trained.kept.share
+    assert valid is not None
+    known = (valid.users >= 0) & (valid.items >= 0)
+    valid = Part(*(array[known] for array in valid))
+    found = trained.unit.unscale(predict(trained.block, valid.users, valid.items, mx.cpu()))
+    biases = data.biases.predict(valid.users, valid.items)
+
+    def off(share: float) -> float:
+        return float(np.mean((valid.ratings - share * found - (1 - share) * biases) ** 2))
+
+    assert 0 < share < 1
+    assert off(share) < min(off(share - 0.02), off(share + 0.02))
+
+
 def test_validation_without_a_known_pair_chooses_no_epoch(data: training.Data) -> None:
     unknown = Part(np.full(3, -1, np.int32), np.zeros(3, np.int32), np.ones(3, "f"))
-    trained = training.fit(config(epochs=3, patience=1), data._replace(valid=unknown))
+    trained = training.fit(config(epochs=3, patience=1), dataclasses.replace(data, valid=unknown))
     assert [metrics.valid_rmse for metrics in trained.history] == [None] * 3
     assert trained.best_epoch == 3
 

@@ -19,6 +19,7 @@ def test_several_devices_learn_what_one_learns(
 ) -> None:
     params = {"factors": 8} | ({"dropout": 0.0} if network == "resnet" else {})
     given = {"optimizer": optimizer, "lazy": lazy, "l2": 0.05, "momentum": 0.5, "params": params}
+    given |= {"keep": "last"}
     asked = config(network, epochs=2, **given)
     assert len(data.train.ratings) % asked.batch_size < 3, "a device must be idle in the last batch"
     alone = training.fit(asked, data)

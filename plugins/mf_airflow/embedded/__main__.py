@@ -26,6 +26,8 @@ from mf_airflow.embedded.process import free_ports, stop_children
 from mf_airflow.embedded.rest import DAG, wait_until
 from mftasks import terminal
 from mftasks.errors import InvalidPlan, MfError, quote
+from mftasks.params import pairs
+from mftasks.steps.plan import resolve
 
 LOCAL = Path(".local")
 OUTPUT = Path("output")
@@ -71,6 +73,7 @@ def run(
     """Start the stack, run the DAG once, show and copy what it published, and stop everything."""
     given = _parse_conf(conf)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    resolve(run_id, given)  # what cannot be planned is refused before anything starts
     with _prepare(local), stack.running(local, port=free_ports(1)[0], scheduled=False) as running:
         state = _run_once(running, run_id, given, output)
     if state != "success":
@@ -130,7 +133,7 @@ def _parse_conf(conf: str) -> dict[str, Any]:
         ) from error
     if not isinstance(given, dict):
         raise InvalidPlan(f"CONF {quote(conf)} must be an object, such as '{{\"epochs\": 5}}'")
-    return given
+    return pairs.complete(given)
 
 
 @contextlib.contextmanager

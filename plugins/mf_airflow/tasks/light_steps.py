@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from airflow.configuration import AIRFLOW_HOME
 from airflow.sdk.exceptions import AirflowFailException
 
 from mf_airflow.monitoring import gauges
@@ -35,10 +38,21 @@ def _run(name: str, run_id: str, *given: Any, **options: Any) -> Headline:
     verb = getattr(importlib.import_module(f"mftasks.steps.{name}"), name)
     try:
         with gauges.watching(name):
-            record = verb(Workspace(settings.read()), run_id, *given, **options)
+            record = verb(Workspace(_read_settings()), run_id, *given, **options)
         gauges.emit(record)
         return headlines.summarize_run(run_id, record)
     except MfError as error:
         if error.retryable:
             raise
         fail(f"{type(error).__name__}: {error}", AirflowFailException)
+
+
+def _read_settings() -> settings.Settings:
+    """Return the settings; whoever may trigger a run chooses its data set, but no file of the worker.
+
+    Without MF_DATA_ROOTS, files of data sets must lie in the folder `data` of Airflow's home.
+    """
+    given = settings.read()
+    if given.data_roots:
+        return given
+    return msgspec.structs.replace(given, data_roots=str(Path(AIRFLOW_HOME, "data")))

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(bool(deployed.why_not()), reason=deployed.why_no
 SERVES = """
 import socket, time
 server = socket.create_server(("0.0.0.0", 8080))
+print("serves", flush=True)
 while True:
     asked, _ = server.accept()
     print("asked", flush=True)
@@ -62,11 +63,14 @@ def test_an_address_is_that_of_whom_it_was_given_last_though_another_has_more_to
     try:
         server, first, second = (networks.address("inside") for _ in range(3))
         with host(networks, server, SERVES) as serving:
+            assert serving.stdout.readline() == "serves\n"
             with host(networks, first, ASKS, server) as asking:
                 assert asking.stdout.readline() == "answered: b'1'\n"
                 networks._on_host("link set link2 down")  # it cannot say that it goes
             assert serving.stdout.readline() == "asked\n"
-        with host(networks, server, SERVES), host(networks, second, ASKS, server) as asking:
-            assert asking.stdout.readline() == "answered: b'1'\n"
+        with host(networks, server, SERVES) as serving:
+            assert serving.stdout.readline() == "serves\n"
+            with host(networks, second, ASKS, server) as asking:
+                assert asking.stdout.readline() == "answered: b'1'\n"
     finally:
         networks.close()

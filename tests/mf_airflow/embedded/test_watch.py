@@ -2,14 +2,23 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from mf_airflow.embedded import watch
 from mf_airflow.embedded.rest import TaskState
 from mftasks.progress import Tick
-from mftasks.records import EpochMetrics
+from mftasks.records import Check, EpochMetrics, Profile, SplitRef
+from mftasks.store import keys
+from mftasks.store.workspace import JSON, Workspace
+from tests import finished_run
+
+if TYPE_CHECKING:
+    from mf_airflow.embedded.stack import Stack
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -63,6 +72,55 @@ def test_a_terminal_gets_one_row_a_task() -> None:
     shown = terminal.file.getvalue()
     assert "epoch 2 of 5, train RMSE 0.9000, valid RMSE 0.9500" in shown
     assert "running" in shown
+
+
+class _OfOneRun:
+    """What `follow` asks of Airflow and of a stack, for one run that is done."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.airflow, self.workspace = self, workspace
+
+    def check(self) -> None: ...
+
+    def run_state(self, run_id: str) -> str:
+        return "success"
+
+    def store_run_id(self, run_id: str) -> str:
+        return finished_run.RUN
+
+    def tasks(self, run_id: str) -> list[TaskState]:
+        return [task("validate", "success", began=BEGAN), task("split", "success", began=BEGAN)]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_the_data_are_warned_of_is_shown_once_and_as_it_is(
+    tmp_path: Path, is_terminal: bool
+) -> None:
+    workspace = finished_run.published_run(tmp_path)
+    key = keys.run(finished_run.RUN, "profile.json")
+    profile = workspace.read(key, Profile)
+    odd = Check(name="ids", severity="warning", passed=False, detail="'[red]x\x1b' in line 7")
+    workspace.store.put(
+        key, msgspec.json.encode(msgspec.structs.replace(profile, checks=(odd,))), JSON
+    )
+    console = Console(file=io.StringIO(), width=140, force_terminal=is_terminal, color_system=None)
+    assert watch.follow(cast("Stack", _OfOneRun(workspace)), "any", console) == "success"
+    assert console.file.getvalue().count(r"warning ids: '[red]x\x1b' in line 7") == 1
+
+
+def test_warnings_are_asked_for_as_soon_as_a_step_is_done_and_only_once(tmp_path: Path) -> None:
+    workspace = finished_run.published_run(tmp_path)
+    split = workspace.read(keys.run(finished_run.RUN, "split.json"), SplitRef)
+    key = keys.run(finished_run.RUN, "split.json")
+    workspace.store.put(
+        key, msgspec.json.encode(msgspec.structs.replace(split, warnings=("98 % cold",))), JSON
+    )
+    stack, warned = cast("Stack", _OfOneRun(workspace)), set()
+    running = [task("split", "running"), task("validate", "success")]
+    assert list(watch._find_warnings(stack, "any", running, warned)) == []
+    done = [task("split", "success"), task("validate", "success"), task("train_mlp", "running")]
+    assert list(watch._find_warnings(stack, "any", done, warned)) == ["98 % cold"]
+    assert list(watch._find_warnings(stack, "any", done, warned)) == []
 
 
 def test_tasks_are_listed_in_the_order_in_which_they_began() -> None:

@@ -48,9 +48,28 @@ def test_a_validation_sends_what_the_data_hold_and_how_many_checks_failed(
         ("mf.data.ratings", "films"): profile.n_ratings,
         ("mf.data.users", "films"): profile.n_users,
         ("mf.data.items", "films"): profile.n_items,
+        ("mf.data.warnings", "films"): len(failed),
+        **{("mf.data.rows_dropped", "films", why): 0 for why in gauges.REASONS},
         ("mf.data.checks_failed", "error"): 0,
         ("mf.data.checks_failed", "warning"): len(failed),
     }
+
+
+def test_rows_that_were_left_out_are_sent_by_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: Sent
+) -> None:
+    monkeypatch.setenv("MF_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MF_DATA_ROOTS", str(tmp_path))
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text("user_id,item_id,rating\n1,1,5\n1,1,5\n2,1,4\nANA,1,3\nana,2,4\n,,\n")
+    light_steps.plan("try-1", {"dataset": ratings.as_uri()})
+    light_steps.run_step("download", "try-1")
+    light_steps.run_step("validate", "try-1")
+    [name] = {tags[1] for tags in sent if tags[0] == "mf.data.ratings"}
+    dropped = {why: sent["mf.data.rows_dropped", name, why] for why in gauges.REASONS}
+    assert dropped == {"empty": 1, "missing": 0, "bad": 0, "duplicates": 1}
+    assert sent["mf.data.warnings", name] == 3
 
 
 def test_data_that_break_rules_send_how_many(
@@ -58,6 +77,7 @@ def test_data_that_break_rules_send_how_many(
 ) -> None:
     monkeypatch.setenv("MF_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MF_DATA_ROOTS", str(tmp_path))
     ratings = tmp_path / "ratings.csv"
     ratings.write_text("user_id,item_id,rating\n1,1,5\n1,1,4\n2,1,nan\n")
     light_steps.plan("try-1", {"dataset": ratings.as_uri()})

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
+from airflow.configuration import AIRFLOW_HOME
 from airflow.sdk.exceptions import AirflowFailException
 
 from mf_airflow.tasks import light_steps
@@ -14,6 +16,7 @@ from mftasks.errors import SourceUnavailable
 def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MF_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MF_DATA_ROOTS", str(tmp_path))
 
 
 def test_a_plan_returns_its_key_and_the_networks_that_were_chosen() -> None:
@@ -52,6 +55,16 @@ def test_the_progress_of_a_step_is_logged(tmp_path: Path, caplog: pytest.LogCapt
     returned = light_steps.run_step("download", "try-1")
     assert returned["key"] == "runs/try-1/download.json"
     assert any(record.getMessage().startswith("download: ") for record in caplog.records)
+
+
+def test_whoever_triggers_a_run_reads_no_other_file_of_the_worker_unless_so_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MF_DATA_ROOTS")
+    light_steps.plan("try-1", {"dataset": "/etc/passwd"})
+    message = f"'/etc/passwd' lies outside the folders of MF_DATA_ROOTS, {AIRFLOW_HOME}/data; put"
+    with pytest.raises(AirflowFailException, match=re.escape(message)):
+        light_steps.run_step("download", "try-1")
 
 
 def test_a_message_that_is_final_is_logged_in_lines_that_a_narrow_window_shows(

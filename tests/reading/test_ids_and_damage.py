@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mftasks.data import formats
 from mftasks.data.table import MISSING
 from mftasks.errors import InvalidDataset
+from tests.reading import tables
 
 
 def read_ids(path: Path, *users: str) -> list[int | str]:
     path.write_text("user_id,item_id,rating\n" + "".join(f"{user},1,3\n" for user in users))
-    found = formats.read(path, "csv").users
+    found = tables.read(path).table.users
     return found.known[found.codes].tolist()
 
 
@@ -35,6 +35,12 @@ def test_a_column_of_plain_numbers_is_numbers(tmp_path: Path):
     assert read_ids(tmp_path / "r.csv", "10", "NULL", "9", "") == [10, MISSING, 9, MISSING]
 
 
+def test_whole_numbers_with_a_point_are_numbers_if_all_are(tmp_path: Path):
+    assert read_ids(tmp_path / "r.csv", "21", "21.0", "7.000", "") == [21, 21, 7, MISSING]
+    assert read_ids(tmp_path / "r.csv", "21", "21.0", "7.5") == ["21", "21.0", "7.5"]
+    assert read_ids(tmp_path / "r.csv", "007.0", "7.0") == ["007.0", "7.0"]
+
+
 def test_damaged_parquet_is_refused_or_read_never_a_crash(tmp_path: Path):
     users = [f"user {n}" for n in range(500)]
     table = pa.table({"user_id": users, "item_id": range(500), "rating": [3.0] * 500})
@@ -48,7 +54,7 @@ def test_damaged_parquet_is_refused_or_read_never_a_crash(tmp_path: Path):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         try:
             (tmp_path / "damaged").write_bytes(damaged)
-            formats.read(tmp_path / "damaged", "parquet")
+            tables.read(tmp_path / "damaged")
         except InvalidDataset:
             refused += 1
     assert refused > 50

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mftasks import progress
-from mftasks.data import transfer
+from mftasks.data.fetching import transfer
+from mftasks.data.fetching.reach import Reach, Refused
 from mftasks.data.uris import hide_password
 from mftasks.progress import Tick
 from tests.web import Answer, Web
@@ -20,7 +21,7 @@ def test_progress_is_reported_in_bytes(site: Web, tmp_path: Path):
 
 
 def copy(uri: str, tmp_path: Path, roots: str = "") -> bytes:
-    transfer.copy(uri, tmp_path / "copied", progress.silent, roots)
+    transfer.copy(uri, tmp_path / "copied", progress.silent, Reach(roots))
     return (tmp_path / "copied").read_bytes()
 
 
@@ -37,13 +38,13 @@ def test_a_pipe_a_device_and_a_folder_are_refused_at_once(tmp_path: Path):
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     (tmp_path / "folder.csv").mkdir()
     for name in ("pipe", "zero", "folder"):
-        with pytest.raises(transfer.Refused, match=r"no regular file|Is a directory"):
+        with pytest.raises(Refused, match=r"no regular file|Is a directory"):
             copy((tmp_path / f"{name}.csv").as_uri(), tmp_path)
 
 
 def test_the_file_of_another_host_is_not_this_host_s(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes(b"here")
-    with pytest.raises(transfer.Refused, match="file of the host 'elsewhere'"):
+    with pytest.raises(Refused, match="file of the host 'elsewhere'"):
         copy(f"file://elsewhere{tmp_path}/a.csv", tmp_path)
     assert copy(f"file://localhost{tmp_path}/a.csv", tmp_path) == b"here"
 
@@ -56,7 +57,7 @@ def test_files_outside_the_folders_for_data_are_refused_links_followed(tmp_path:
     roots = f"/srv/data:{tmp_path}/shared"
     assert copy(f"file://{tmp_path}/shared/a.csv", tmp_path, roots) == b"here"
     for name in ("shared/link.csv", "private/a.csv", "shared/../private/a.csv"):
-        with pytest.raises(transfer.Refused, match="outside the folders of MF_DATA_ROOTS, /srv"):
+        with pytest.raises(Refused, match="outside the folders of MF_DATA_ROOTS, /srv"):
             copy(f"file://{tmp_path}/{name}", tmp_path, roots)
 
 

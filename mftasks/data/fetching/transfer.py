@@ -6,6 +6,7 @@ A source that lacks the file raises another error than one that does not answer.
 from __future__ import annotations
 
 import functools
+import netrc
 import os
 import stat
 import time
@@ -14,35 +15,37 @@ from pathlib import Path
 
 import httpx
 
+from mftasks.data.fetching.reach import Reach, Refused, goes_by_proxy
 from mftasks.data.uris import hide_password, parse
 from mftasks.errors import ChecksumMismatch, SourceUnavailable, quote
 from mftasks.progress import OnTick, Tick
 from mftasks.version import VERSION
 
 CHUNK = 1 << 20
+ANYTHING = Reach()
 
 _TIMEOUT = httpx.Timeout(30, connect=5)
 _TRANSIENT = (408, 425, 429)
 
 
-class Refused(SourceUnavailable):
-    """A source that answers and does not have the file."""
-
-
-def fetch(url: str, path: Path, on_tick: OnTick) -> None:
+def fetch(url: str, path: Path, on_tick: OnTick, reach: Reach = ANYTHING) -> None:
     """Write what is at `url` (http, https or file) to `path`, and report progress in bytes.
 
-    Raises `Refused` if the file is not there, `SourceUnavailable` if nobody answers, and
-    `ChecksumMismatch` if fewer bytes arrive than were announced.
+    Raises `Refused` if the file is not there, or out of reach; `SourceUnavailable` if nobody answers,
+    and `ChecksumMismatch` if fewer bytes arrive than were announced.
     """
     if url.startswith("file:"):
-        copy(url, path, on_tick)
+        copy(url, path, on_tick, reach)
         return
     try:
-        with _open_client(url) as client, client.stream("GET", hide_password(url)) as response:
+        with (
+            _open_client(url, reach) as client,
+            client.stream("GET", hide_password(url)) as response,
+        ):
+            _check_peer(response, reach)
             _refuse_status(response)
             announced = int(response.headers.get("Content-Length", 0))
-            _write(_read_all(response), path, announced, on_tick)
+            _write(_read_all(response), path, announced, on_tick, reach)
     except httpx.InvalidURL as error:
         # httpx repeats what follows the first colon, which may be a part of a password.
         raise Refused(
@@ -55,15 +58,35 @@ def fetch(url: str, path: Path, on_tick: OnTick) -> None:
         raise SourceUnavailable(str(error) or type(error).__name__) from error
 
 
-def _open_client(url: str) -> httpx.Client:
-    """Return a client that logs in as `url` says; httpx would log a password in the URL."""
+def _open_client(url: str, reach: Reach) -> httpx.Client:
+    """Return a client that logs in as `url` or ~/.netrc says; httpx would log a password in the URL.
+
+    Every host is checked before it is asked, those of redirects, too.
+    """
     given = httpx.URL(url)
     return httpx.Client(
-        auth=(given.username, given.password) if given.userinfo else None,
+        auth=(given.username, given.password) if given.userinfo else _read_netrc(),
         timeout=_TIMEOUT,
         follow_redirects=True,
         headers={"Accept-Encoding": "identity", "User-Agent": f"movielens-mf/{VERSION}"},
+        event_hooks={"request": [lambda request: reach.check_url(str(request.url))]},
     )
+
+
+def _read_netrc() -> httpx.NetRCAuth | None:
+    try:
+        return httpx.NetRCAuth(os.environ.get("NETRC"))
+    except (OSError, netrc.NetrcParseError):
+        return None
+
+
+def _check_peer(response: httpx.Response, reach: Reach) -> None:
+    """Refuse an answer of another address than the name had when it was checked."""
+    url = response.url
+    stream = response.extensions.get("network_stream")
+    peer = stream.get_extra_info("server_addr") if stream else None
+    if peer and not goes_by_proxy(url.host, url.scheme):
+        reach.check_address(url.host, peer[0])
 
 
 def _refuse_status(response: httpx.Response) -> None:
@@ -81,16 +104,15 @@ def _read_all(response: httpx.Response) -> Iterable[bytes]:
         raise ChecksumMismatch(f"{response.url} arrived truncated: {error}") from error
 
 
-def copy(uri: str, path: Path, on_tick: OnTick, roots: str = "") -> None:
+def copy(uri: str, path: Path, on_tick: OnTick, reach: Reach = ANYTHING) -> None:
     """Write the file at `uri` to `path`; a device, a pipe or a folder is refused.
 
-    `roots` are the folders, colons between them, that the file must lie in, links followed; any if
-    empty. Raises `Refused`.
+    Raises `Refused`, for a file that is out of reach, too.
     """
     host, origin = parse(uri)[1:]
     if host not in ("", "localhost"):
         raise Refused(f"file of the host {host!r}; only this worker's own files can be read")
-    _refuse_outside(Path(origin), roots)
+    reach.check_file(Path(origin))
     try:
         # Without O_NONBLOCK, opening a pipe would wait for its writer.
         file = os.fdopen(os.open(origin, os.O_RDONLY | os.O_NONBLOCK), "rb")
@@ -100,24 +122,18 @@ def copy(uri: str, path: Path, on_tick: OnTick, roots: str = "") -> None:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise Refused(f"{quote(origin)} is no regular file; a file with ratings was expected")
-        _write(iter(functools.partial(file.read, CHUNK), b""), path, status.st_size, on_tick)
+        chunks = iter(functools.partial(file.read, CHUNK), b"")
+        _write(chunks, path, status.st_size, on_tick, reach)
 
 
-def _refuse_outside(origin: Path, roots: str) -> None:
-    allowed = [Path(root).resolve() for root in roots.split(":") if root]
-    if allowed and not any(origin.resolve().is_relative_to(root) for root in allowed):
-        raise Refused(
-            f"{quote(str(origin))} lies outside the folders of MF_DATA_ROOTS, {roots}; "
-            "put it into one of them"
-        )
-
-
-def _write(chunks: Iterable[bytes], path: Path, total: int, on_tick: OnTick) -> None:
+def _write(chunks: Iterable[bytes], path: Path, total: int, on_tick: OnTick, reach: Reach) -> None:
+    reach.check_size(total)
     done, reported = 0, time.monotonic()
     with path.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
             done += len(chunk)
+            reach.check_size(done)
             if time.monotonic() - reported > 0.25:
                 on_tick(Tick(work="download", done=done, total=total, unit="bytes"))
                 reported = time.monotonic()

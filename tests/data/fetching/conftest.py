@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mftasks.data import sources
+from mftasks.data.fetching import sources
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mftasks.data import archives
+from mftasks.data.fetching import archives
 from mftasks.errors import ChecksumMismatch, InvalidDataset
 from tests.movielens import zip_of
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mftasks import progress
-from mftasks.data import catalog, sources
+from mftasks.data import catalog
+from mftasks.data.fetching import sources
 from mftasks.errors import ChecksumMismatch, SourceUnavailable
 from tests import movielens
 from tests.web import Answer, Web

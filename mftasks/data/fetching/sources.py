@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tenacity
 
-from mftasks.data import archives
-from mftasks.data.transfer import Refused, fetch
+from mftasks.data.fetching import archives
+from mftasks.data.fetching.reach import Refused
+from mftasks.data.fetching.transfer import fetch
 from mftasks.data.uris import hide_password
 from mftasks.errors import ChecksumMismatch, SourceUnavailable
 from mftasks.progress import OnTick, Tick

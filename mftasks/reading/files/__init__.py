@@ -1,0 +1,3 @@
+"""A file as a stream of text: how it is packed and encoded, by its first bytes."""
+
+from __future__ import annotations
