@@ -24,9 +24,11 @@ RUN = "remote"
 SMALL = CONF | {"networks": ["linear"], "epochs": 6, "overrides": {}}
 HEAVY = {f"{step}_{network}" for step in ("train", "evaluate") for network in networks.names()}
 REDIS, S3, EXECUTION_API = 6380, 8334, 8443
+PATIENT = 60  # seconds for an answer, as the servers share two cores with the other tests
 AS_A_STRANGER = f"""
 import contextlib, ssl
 import httpx, redis
+PATIENT = {PATIENT}
 with contextlib.suppress(redis.exceptions.ConnectionError):
     redis.Redis("{HOST}", {REDIS}).ping()
     print("Redis answers without TLS")
@@ -35,7 +37,7 @@ try:
 except redis.exceptions.AuthenticationError:
     print("Redis asks for a password")
 with contextlib.suppress(httpx.ConnectError):
-    httpx.get("https://{HOST}:{EXECUTION_API}/execution/health")
+    httpx.get("https://{HOST}:{EXECUTION_API}/execution/health", timeout=PATIENT)
     print("the gateway shows a certificate that everybody trusts")
 known = ssl.create_default_context(cafile="/run/secrets/gateway_ca")
 for port, path in (
@@ -45,7 +47,8 @@ for port, path in (
     ({EXECUTION_API}, ""),
     ({S3}, "movielens"),
 ):
-    print(path, httpx.get(f"https://{HOST}:{{port}}/{{path}}", verify=known).status_code)
+    address = f"https://{HOST}:{{port}}/{{path}}"
+    print(path, httpx.get(address, verify=known, timeout=PATIENT).status_code)
 """
 
 

@@ -111,7 +111,7 @@ def test_up_hands_out_what_is_published_and_stays_with_the_ui_until_down(run: Ru
         printed = command.read()
         address = re.search(r"http://127\.0\.0\.1:\d+", printed)[0]
         user, password = re.search(r"login: +(\S+) / (\S+)", printed).groups()
-        with httpx.Client(base_url=address, trust_env=False) as client:
+        with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
             assert client.get("/").status_code == 200
             assert client.get("/api/v2/dags").status_code == 401
             answer = client.post("/auth/token", json={"username": user, "password": password})
