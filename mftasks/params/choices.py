@@ -98,14 +98,7 @@ def _describe_preset(name: str, usable: Mapping[str, Network], preset: str) -> s
         params = msgspec.to_builtins(msgspec.convert(config.params, module.Params))
         values = msgspec.to_builtins(config) | params
         if name in values:
-            by_value.setdefault(_describe_value(values[name]), []).append(network)
+            by_value.setdefault(schemas.format_value(values[name]), []).append(network)
     if list(by_value.values()) == [list(usable)]:
         return next(iter(by_value))
     return ", ".join(f"{value} for {' and '.join(who)}" for value, who in by_value.items())
-
-
-def _describe_value(value: Any) -> str:
-    """Return a value as people read it: yes or no, and a number without needless digits."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)

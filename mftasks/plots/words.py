@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.filesize import decimal
 
+from mftasks.params.schemas import format_value
+
 if TYPE_CHECKING:
     from mftasks.records import Evaluation, Interval, Report, SplitRef, TrainConfig
 
@@ -117,13 +119,7 @@ def list_settings(config: TrainConfig) -> dict[str, str]:
         **{name.replace("_", " "): value for name, value in config.params.items()},
         "seed": config.seed,
     }
-    return {name: _format_value(value) for name, value in chosen.items() if value is not None}
-
-
-def _format_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return {name: format_value(value) for name, value in chosen.items() if value is not None}
 
 
 def format_count(n: float) -> str:

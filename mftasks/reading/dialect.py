@@ -6,12 +6,15 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mftasks.errors import InvalidDataset, quote
 from mftasks.reading import columns
+from mftasks.records import Layout
 
 if TYPE_CHECKING:
+    from mftasks.reading.files.encodings import Encoding
+    from mftasks.reading.files.first_bytes import Container
     from mftasks.records import FileFormat
 
 DELIMITERS = ("\t", "::", ";", "|", ",", " ")
@@ -41,6 +44,22 @@ class Dialect(NamedTuple):
     def n_columns(self) -> int:
         """Return how many columns there are."""
         return len(self.names) or len(self.rows[0])
+
+    def make_layout(
+        self, kind: Literal["text", "wide"], container: Container, encoding: Encoding, **found: Any
+    ) -> Layout:
+        """Return the layout of a file that is written so, with what else was `found` of it."""
+        return Layout(
+            kind=kind,
+            packed=container.packed,
+            member=container.member,
+            encoding=encoding.name,
+            delimiter=self.delimiter,
+            quote=self.quote,
+            decimal=self.decimal,
+            n_header_lines=self.n_header_lines,
+            **found,
+        )
 
 
 def find(lines: Sequence[str], given: FileFormat) -> Dialect:

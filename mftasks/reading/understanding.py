@@ -110,15 +110,10 @@ def _understand_text(
         guessed = guessing.guess_columns(found.rows, found.decimal)
         which = columns.find_by_position(found.n_columns, config.columns, guessed)
     names = found.names or tuple(f"column {place + 1}" for place in range(found.n_columns))
-    return Layout(
-        kind="text",
-        packed=container.packed,
-        member=container.member,
-        encoding=encoding.name,
-        delimiter=found.delimiter,
-        quote=found.quote,
-        decimal=found.decimal,
-        n_header_lines=found.n_header_lines,
+    return found.make_layout(
+        "text",
+        container,
+        encoding,
         columns=which.columns,
         names=names,
         guesses=tuple(filter(None, (encoding.guess, *which.guesses))),

@@ -32,9 +32,9 @@ def fit_biases(train: Part, valid: Part | None, n_users: int, n_items: int) -> B
     Scalable and Accurate Collaborative Filtering (2010), section 2.1.
     """
     fitting = _Fitting(train, n_users, n_items)
-    if valid is None:
-        return fitting.fit(DAMPING)
     best = fitting.fit(DAMPING)
+    if valid is None:
+        return best
     damping, least = DAMPING, _score(best, valid)
     tried = {damping}
     while near := [one for one in _list_near(damping) if one not in tried]:

@@ -15,13 +15,12 @@ from mftasks.data.arrays import read_part
 from mftasks.devices.memory import explain_shortage
 from mftasks.records import Evaluation, SplitRef, TrainResult
 from mftasks.scoring import groups
-from mftasks.scoring.errors import pool_rmse
+from mftasks.scoring.errors import pool_rmse, subtract
 from mftasks.scoring.intervals import find_interval, resample
 from mftasks.store import keys
 
 if TYPE_CHECKING:
     from mftasks.data.arrays import Floats, Part
-    from mftasks.scoring.intervals import Doubles
     from mftasks.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -53,13 +52,18 @@ def _score(
     test = read_part(workspace.fetch(split.parts["test"]))
     exported = bundle.read({n: workspace.fetch(ref) for n, ref in result.bundle.files.items()})
     raw = _predict(exported, test, f"evaluate {result.config.network}", on_tick)
-    errors = _subtract(raw, test, split)
+    low, high = split.min_rating, split.max_rating
+    errors = subtract(raw.clip(low, high), test.ratings)
     squared = np.square(errors)
     rivals = {
-        "mean": _subtract(np.full_like(raw, split.mean_rating), test, split),
-        "biases": _subtract(exported.biases.predict(test.users, test.items), test, split),
+        "mean": np.full_like(raw, split.mean_rating),
+        "biases": exported.biases.predict(test.users, test.items),
     }
-    best_rival = min((np.square(rival) for rival in rivals.values()), key=np.sum)
+    of_rivals = {
+        name: np.square(subtract(predicted.clip(low, high), test.ratings))
+        for name, predicted in rivals.items()
+    }
+    best_rival = min(of_rivals.values(), key=np.sum)
     n, squares, absolutes, rival_squares = resample(
         test.users, squared, np.abs(errors), best_rival, seed=result.config.seed
     ).T
@@ -77,12 +81,12 @@ def _score(
         mae=float(maes[0]),
         rmse_interval=find_interval(rmses, n_users),
         mae_interval=find_interval(maes, n_users),
-        baselines={name: float(np.sqrt(np.mean(rival**2))) for name, rival in rivals.items()},
+        baselines={name: float(np.sqrt(of.mean())) for name, of in of_rivals.items()},
         gain=find_interval(np.sqrt(rival_squares / n) - rmses, n_users),
         by_rating=groups.score_by_rating(test.ratings, squared),
         by_activity=groups.score_by_activity(test.users, exported.tables.user_counts, squared),
         by_novelty=groups.score_by_novelty(test.users, test.items, squared),
-        residuals=groups.count_residuals(errors, split.max_rating - split.min_rating),
+        residuals=groups.count_residuals(errors, high - low),
     )
 
 
@@ -94,10 +98,3 @@ def _predict(exported: bundle.Bundle, test: Part, work: str, on_tick: progress.O
         predicted[chunk] = exported.predict_at(test.users[chunk], test.items[chunk], clip=False)
         on_tick(progress.Tick(work=work, done=min(start + CHUNK, n), total=n, unit="ratings"))
     return predicted
-
-
-def _subtract(predicted: Floats, test: Part, split: SplitRef) -> Doubles:
-    """Return rating − predicted, in double precision, of predictions clipped to the scale."""
-    clipped = predicted.clip(split.min_rating, split.max_rating)
-    errors: Doubles = np.subtract(test.ratings, clipped, dtype=np.float64)
-    return errors

@@ -63,7 +63,12 @@ def train(
             config, split, vocabulary, len(data.train.ratings), trained.kept.valid_rmse
         )
         export(
-            *(folder, trained.block, header, vocabulary, data.train, data.biases),
+            folder,
+            trained.block,
+            header,
+            vocabulary,
+            data.train,
+            data.biases,
             unit=trained.unit,
             share=trained.kept.share,
         )

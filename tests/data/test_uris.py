@@ -67,7 +67,7 @@ def test_files_folders_patterns_and_the_web_are_taken(uri: str) -> None:
         ("shop/part-*", "file:///home/ana/shop/part-%2A"),
         ("./shop", "file:///home/ana/shop"),
         ("../bob/a.csv", "file:///home/bob/a.csv"),
-        ("~/a.csv", "file:///root/a.csv"),
+        ("~/a.csv", "file:///home/eve/a.csv"),
         ("file:/data/a.csv", "file:///data/a.csv"),
         ("ml-100k", "ml-100k"),
         ("ratings-3f1c2a9b", "ratings-3f1c2a9b"),
@@ -76,7 +76,7 @@ def test_files_folders_patterns_and_the_web_are_taken(uri: str) -> None:
     ],
 )
 def test_a_path_stands_for_a_file(given: str, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/root")
+    monkeypatch.setenv("HOME", "/home/eve")
     assert uris.complete(given, Path("/home/ana")) == uri
     assert unquote(uris.parse(uri).path) == uris.parse(uri).path.replace("%20", " ")
 

@@ -70,11 +70,14 @@ def test_from_outside_nothing_but_the_ui_and_the_workers_logs_can_be_reached(
     tellers = {"dag-processor": set(), "alertmanager": set()}
     assert outside == {"api-server": {8080}, **tellers, **workers}
     log = f"http://{running.deployment.reach('worker', LOGS_PORT)}/log/dag_id={DAG}/x.log"
-    assert httpx.get(log, trust_env=False, timeout=60).status_code == httpx.codes.FORBIDDEN
+    assert (
+        httpx.get(log, trust_env=False, timeout=PATIENCE_SECONDS).status_code
+        == httpx.codes.FORBIDDEN
+    )
 
 
 def test_nobody_gets_in_without_a_password(running: Deployed) -> None:
-    with httpx.Client(base_url=running.url, trust_env=False, timeout=60) as stranger:
+    with httpx.Client(base_url=running.url, trust_env=False, timeout=PATIENCE_SECONDS) as stranger:
         for path in ("dags", "pools", f"dags/{DAG}/dagRuns", "connections", "variables"):
             assert stranger.get(f"/api/v2/{path}").status_code == httpx.codes.UNAUTHORIZED, path
         login = {"username": "admin", "password": "admin"}
@@ -82,7 +85,7 @@ def test_nobody_gets_in_without_a_password(running: Deployed) -> None:
 
 
 def test_the_admin_logs_in_by_the_page_with_the_password_that_was_drawn(running: Deployed) -> None:
-    with httpx.Client(base_url=running.url, trust_env=False, timeout=60) as browser:
+    with httpx.Client(base_url=running.url, trust_env=False, timeout=PATIENCE_SECONDS) as browser:
         page = browser.get("/auth/login/").text
         [token] = re.findall(r'name="csrf_token"[^>]* value="([^"]+)"', page)
         login = {"username": "admin", "csrf_token": token}

@@ -13,7 +13,7 @@ from mftasks import networks
 from tests.deployment import deployed
 from tests.deployment.deployed import CONF, Deployed, trainings
 from tests.deployment.engine import compose, network, source
-from tests.deployment.engine.compose import Deployment
+from tests.deployment.engine.compose import PATIENCE_SECONDS, Deployment
 from tests.deployment.engine.container import Container
 from tests.deployment.engine.network import HOST, OTHER_HOST
 from tests.monitoring.prometheus import Prometheus
@@ -24,11 +24,10 @@ RUN = "remote"
 SMALL = CONF | {"networks": ["linear"], "epochs": 6, "overrides": {}}
 HEAVY = {f"{step}_{network}" for step in ("train", "evaluate") for network in networks.names()}
 REDIS, S3, EXECUTION_API = 6380, 8334, 8443
-PATIENT = 60  # seconds for an answer, as the servers share two cores with the other tests
 AS_A_STRANGER = f"""
 import contextlib, ssl
 import httpx, redis
-PATIENT = {PATIENT}
+PATIENT = {PATIENCE_SECONDS}
 with contextlib.suppress(redis.exceptions.ConnectionError):
     redis.Redis("{HOST}", {REDIS}).ping()
     print("Redis answers without TLS")

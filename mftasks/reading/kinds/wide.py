@@ -15,10 +15,10 @@ from mftasks.reading.dialect import WIDE, Dialect, is_number
 from mftasks.reading.files.first_bytes import Container
 from mftasks.reading.files.unpacking import open_unpacked, recode
 from mftasks.reading.kinds import FilePart
-from mftasks.records import Layout
 
 if TYPE_CHECKING:
     from mftasks.reading.files.encodings import Encoding
+    from mftasks.records import Layout
 
 _NUMERIC = 0.95
 _CODES = ("99", "-1", "")
@@ -45,15 +45,10 @@ def understand(dialect: Dialect, container: Container, encoding: Encoding) -> La
     if not dialect.names and any(_begin_with_counts(dialect.rows, code) for code in _CODES):
         names = (_COUNTS, *names[:-1])
         items += " after the first, which counts the ratings of the row"
-    return Layout(
-        kind="wide",
-        packed=container.packed,
-        member=container.member,
-        encoding=encoding.name,
-        delimiter=dialect.delimiter,
-        quote=dialect.quote,
-        decimal=dialect.decimal,
-        n_header_lines=dialect.n_header_lines,
+    return dialect.make_layout(
+        "wide",
+        container,
+        encoding,
         columns={"user": 0} if named else {},
         names=names,
         guesses=(

@@ -30,6 +30,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return workspace
 
 
+def download(ratings: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan the run `try-1` of a file of `ratings`, and download it."""
+    monkeypatch.setenv("MF_STORE", (folder / "store").as_uri())
+    monkeypatch.setenv("MF_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("MF_DATA_ROOTS", str(folder))
+    path = folder / "ratings.csv"
+    path.write_text(ratings)
+    light_steps.plan("try-1", {"dataset": path.as_uri()})
+    light_steps.run_step("download", "try-1")
+
+
 def broken_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MF_STORE", "s3://bucket/prefix")
     monkeypatch.setenv("MF_S3_ENDPOINT", "http://127.0.0.1:1")
@@ -58,13 +69,9 @@ def test_a_validation_sends_what_the_data_hold_and_how_many_checks_failed(
 def test_rows_that_were_left_out_are_sent_by_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: Sent
 ) -> None:
-    monkeypatch.setenv("MF_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MF_DATA_ROOTS", str(tmp_path))
-    ratings = tmp_path / "ratings.csv"
-    ratings.write_text("user_id,item_id,rating\n1,1,5\n1,1,5\n2,1,4\nANA,1,3\nana,2,4\n,,\n")
-    light_steps.plan("try-1", {"dataset": ratings.as_uri()})
-    light_steps.run_step("download", "try-1")
+    download(
+        "user_id,item_id,rating\n1,1,5\n1,1,5\n2,1,4\nANA,1,3\nana,2,4\n,,\n", tmp_path, monkeypatch
+    )
     light_steps.run_step("validate", "try-1")
     [name] = {tags[1] for tags in sent if tags[0] == "mf.data.ratings"}
     dropped = {why: sent["mf.data.rows_dropped", name, why] for why in gauges.REASONS}
@@ -75,13 +82,7 @@ def test_rows_that_were_left_out_are_sent_by_reason(
 def test_data_that_break_rules_send_how_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: Sent
 ) -> None:
-    monkeypatch.setenv("MF_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MF_DATA_ROOTS", str(tmp_path))
-    ratings = tmp_path / "ratings.csv"
-    ratings.write_text("user_id,item_id,rating\n1,1,5\n1,1,4\n2,1,nan\n")
-    light_steps.plan("try-1", {"dataset": ratings.as_uri()})
-    light_steps.run_step("download", "try-1")
+    download("user_id,item_id,rating\n1,1,5\n1,1,4\n2,1,nan\n", tmp_path, monkeypatch)
     with pytest.raises(AirflowFailException) as raised:
         light_steps.run_step("validate", "try-1")
     n = str(raised.value).count("\n- ")
