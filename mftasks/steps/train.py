@@ -24,7 +24,6 @@ from mftasks.training import Data
 if TYPE_CHECKING:
     from mftasks.data.arrays import Vocabulary
     from mftasks.store.workspace import Workspace
-    from mftasks.training.attempt import Attempt
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def train(
             if (folder / name).exists()
         }
         bundle = BundleRef(network=network, prefix=prefix, files=files)
-        return _put(workspace, key, _describe(ended, config, split, bundle), folder)
+        return _put(workspace, key, ended.describe(config, split.fingerprint, bundle), folder)
 
 
 def _find_config(plan: RunPlan, network: str) -> TrainConfig:
@@ -99,29 +98,6 @@ def _read_data(workspace: Workspace, split: SplitRef) -> tuple[Vocabulary, Data]
     sizes = networks.Sizes(len(vocabulary.user_ids), len(vocabulary.item_ids), split.mean_rating)
     low, high = split.min_rating, split.max_rating
     return vocabulary, Data(parts["train"], parts.get("valid"), sizes, low, high)
-
-
-def _describe(
-    ended: Attempt, config: TrainConfig, split: SplitRef, bundle: BundleRef
-) -> TrainResult:
-    from mftasks.networks._layers import describe
-
-    trained = ended.trained
-    return TrainResult(
-        config=config,
-        split_fingerprint=split.fingerprint,
-        history=trained.history,
-        best_epoch=trained.best_epoch,
-        stopped=trained.stopped,
-        resumed_from=ended.resumed_from,
-        device=ended.device,
-        seconds=trained.history[-1].seconds,
-        cpu_seconds=trained.cpu_seconds,
-        peak_rss_bytes=memory.peak_rss_bytes(),
-        bundle=bundle,
-        formula=networks.read_formula(config.network),
-        architecture=describe(config.network, trained.block),
-    )
 
 
 @tenacity.retry(  # the store may be away; what was learned since the last checkpoint is not lost

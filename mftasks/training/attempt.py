@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mftasks import devices, training
+from mftasks import devices, networks, training
 from mftasks.devices import gpus
 from mftasks.devices.memory import peak_rss_bytes
 from mftasks.errors import Interrupted
 from mftasks.progress import OnTick, Tick
+from mftasks.records import TrainResult
 from mftasks.training import signals
 
 if TYPE_CHECKING:
     from mftasks.devices import Device
-    from mftasks.records import RunPlan, TrainConfig
+    from mftasks.records import BundleRef, RunPlan, TrainConfig
     from mftasks.settings import Settings
     from mftasks.training.checkpoints import Checkpoints
     from mftasks.training.state import Data, State, Trained
@@ -28,6 +29,29 @@ class Attempt(NamedTuple):
     trained: Trained
     resumed_from: int | None
     device: str
+
+    def describe(
+        self, config: TrainConfig, split_fingerprint: str, bundle: BundleRef
+    ) -> TrainResult:
+        """Return the record of the training whose network `bundle` holds."""
+        from mftasks.networks._layers import describe  # it imports MXNet
+
+        trained = self.trained
+        return TrainResult(
+            config=config,
+            split_fingerprint=split_fingerprint,
+            history=trained.history,
+            best_epoch=trained.best_epoch,
+            stopped=trained.stopped,
+            resumed_from=self.resumed_from,
+            device=self.device,
+            seconds=trained.history[-1].seconds,
+            cpu_seconds=trained.cpu_seconds,
+            peak_rss_bytes=peak_rss_bytes(),
+            bundle=bundle,
+            formula=networks.read_formula(config.network),
+            architecture=describe(config.network, trained.block),
+        )
 
 
 def attempt(
