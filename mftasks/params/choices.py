@@ -12,7 +12,7 @@ import msgspec
 
 from mftasks import networks
 from mftasks.params import General, schemas
-from mftasks.records import ReadConfig, SplitConfig, TrainConfig
+from mftasks.records import ReadConfig, SplitConfig, TrainConfig, format_scalar
 
 if TYPE_CHECKING:
     from mftasks.networks import Network
@@ -98,7 +98,7 @@ def _describe_preset(name: str, usable: Mapping[str, Network], preset: str) -> s
         params = msgspec.to_builtins(msgspec.convert(config.params, module.Params))
         values = msgspec.to_builtins(config) | params
         if name in values:
-            by_value.setdefault(schemas.format_value(values[name]), []).append(network)
+            by_value.setdefault(format_scalar(values[name]), []).append(network)
     if list(by_value.values()) == [list(usable)]:
         return next(iter(by_value))
     return ", ".join(f"{value} for {' and '.join(who)}" for value, who in by_value.items())

@@ -83,10 +83,3 @@ def describe(schema: Mapping[str, Any]) -> str:
     bounds = (f" {word} {schema[key]:,.16g}" for key, word in BOUNDS.items() if key in schema)
     text = NOUNS.get(schema.get("type", ""), "a value") + "".join(bounds)
     return f"{text} such as {json.dumps(schema['examples'][0])}" if "examples" in schema else text
-
-
-def format_value(value: Any) -> str:
-    """Return a value as people read it: yes or no, and a number without needless digits."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.filesize import decimal
 
-from mftasks.params.schemas import format_value
+from mftasks.records import format_scalar
 
 if TYPE_CHECKING:
     from mftasks.records import Evaluation, Interval, Report, SplitRef, TrainConfig
@@ -119,7 +119,7 @@ def list_settings(config: TrainConfig) -> dict[str, str]:
         **{name.replace("_", " "): value for name, value in config.params.items()},
         "seed": config.seed,
     }
-    return {name: format_value(value) for name, value in chosen.items() if value is not None}
+    return {name: format_scalar(value) for name, value in chosen.items() if value is not None}
 
 
 def format_count(n: float) -> str:

@@ -18,6 +18,7 @@ from mftasks.records.plan import (
     SplitConfig,
     Strategy,
     TrainConfig,
+    format_scalar,
 )
 from mftasks.records.reading import Column, FileFormat, Layout, ReadConfig
 from mftasks.records.record import AtLeastOne, BlobRef, Count, Fraction, NotNegative, Record, Width

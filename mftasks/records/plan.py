@@ -18,6 +18,13 @@ Scalar = bool | int | float | str
 MOMENT = {"format": "date-time", "examples": ["1998-04-01", "1998-04-01T12:00:00Z"]}
 
 
+def format_scalar(value: Scalar) -> str:
+    """Return the value of a parameter as people read it: yes or no, and a number without needless digits."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 class SplitConfig(Record, frozen=True, kw_only=True):
     """How ratings are divided into train, valid and test; users choose what has a description.
 
